@@ -1,0 +1,3 @@
+//! The cloud and the networks on one machine.
+pub mod data;
+pub mod faults;

@@ -1,0 +1,2 @@
+//! The domain of Tokenward and its few doors to the outside.
+pub mod clock;
