@@ -1,0 +1,278 @@
+//! Who is calling, and what that caller may do.
+//!
+//! A [`Caller`] is made from verified claims and from nothing else; the tenant of every row that a
+//! request touches comes from there. Tenant ids that could reach into another tenant's keys cannot
+//! be made, and subjects are encoded before they become part of a key.
+
+use std::{collections::BTreeSet, fmt, str::FromStr};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use crate::profile::Unknown;
+
+/// A customer organisation: 1 to 64 characters of `[A-Za-z0-9_-]`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct TenantId(String);
+
+impl TenantId {
+    /// The id as text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for TenantId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for TenantId {
+    type Err = Unknown;
+
+    fn from_str(text: &str) -> Result<Self, Unknown> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl TryFrom<String> for TenantId {
+    type Error = Unknown;
+
+    fn try_from(text: String) -> Result<Self, Unknown> {
+        let harmless = |c: u8| c.is_ascii_alphanumeric() || c == b'_' || c == b'-';
+        if text.is_empty() || text.len() > 64 || !text.bytes().all(harmless) {
+            return Err(Unknown("tenant"));
+        }
+        Ok(Self(text))
+    }
+}
+
+impl From<TenantId> for String {
+    fn from(tenant: TenantId) -> Self {
+        tenant.0
+    }
+}
+
+/// A person, as the identity provider's `sub` names them: 1 to 255 bytes (OpenID Connect Core §2).
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Subject(String);
+
+impl Subject {
+    /// The subject as the identity provider wrote it.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The subject as part of a key or a URL: letters, digits, `_` and `-` as they are, every
+    /// other byte as `.XX`. No two subjects are encoded alike, and none reaches into another key.
+    #[must_use]
+    pub fn encoded(&self) -> String {
+        let mut text = String::with_capacity(self.0.len());
+        for byte in self.0.bytes() {
+            if byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-' {
+                text.push(char::from(byte));
+            } else {
+                text.push('.');
+                text.push_str(&hex::encode_upper([byte]));
+            }
+        }
+        text
+    }
+}
+
+impl fmt::Display for Subject {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl FromStr for Subject {
+    type Err = Unknown;
+
+    fn from_str(text: &str) -> Result<Self, Unknown> {
+        Self::try_from(text.to_owned())
+    }
+}
+
+impl TryFrom<String> for Subject {
+    type Error = Unknown;
+
+    fn try_from(text: String) -> Result<Self, Unknown> {
+        if text.is_empty() || text.len() > 255 || text.chars().any(char::is_control) {
+            return Err(Unknown("subject"));
+        }
+        Ok(Self(text))
+    }
+}
+
+impl From<Subject> for String {
+    fn from(subject: Subject) -> Self {
+        subject.0
+    }
+}
+
+/// A role of a user, on one of two axes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Interaction: sees.
+    Reader,
+    /// Interaction: connects and uses.
+    Responder,
+    /// Interaction: connects, uses, and looks after profiles without owners.
+    Manager,
+    /// Configuration: sees.
+    Analyst,
+    /// Configuration: makes rules.
+    PowerAnalyst,
+    /// Configuration: everything that is set for the tenant.
+    Administrator,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 6] =
+        [Self::Reader, Self::Responder, Self::Manager, Self::Analyst, Self::PowerAnalyst, Self::Administrator];
+
+    /// The name in claims.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Reader => "reader",
+            Self::Responder => "responder",
+            Self::Manager => "manager",
+            Self::Analyst => "analyst",
+            Self::PowerAnalyst => "power_analyst",
+            Self::Administrator => "administrator",
+        }
+    }
+}
+
+impl FromStr for Role {
+    type Err = Unknown;
+
+    fn from_str(text: &str) -> Result<Self, Unknown> {
+        Self::ALL.into_iter().find(|role| role.as_str() == text).ok_or(Unknown("role"))
+    }
+}
+
+/// Whoever makes a request, as the authorizer verified it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Caller {
+    /// The organisation; every row touched belongs to it.
+    pub tenant: TenantId,
+    /// The person.
+    pub subject: Subject,
+    /// Where notices are mailed, if the identity provider says.
+    pub email: Option<String>,
+    /// What the person may do.
+    pub roles: BTreeSet<Role>,
+    /// When the access token was issued.
+    pub issued_at: Timestamp,
+}
+
+/// What somebody wants to do to profiles and tokens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Operation {
+    /// See profiles, tokens and one's own notices.
+    See,
+    /// Connect an account, reauthenticate or claim a profile.
+    Connect,
+    /// Set the switches of a token, or delete it.
+    ChangeToken,
+    /// Delete a profile.
+    DeleteProfile,
+}
+
+/// How the caller stands to the thing in question.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Relation {
+    /// It is the caller's own, or the caller is one of its owners.
+    Owner,
+    /// It is somebody else's.
+    Stranger,
+    /// It is nobody's.
+    Unowned,
+}
+
+impl Caller {
+    /// Whether the policy lets this caller do `operation` to something that it stands in
+    /// `relation` to.
+    #[must_use]
+    pub fn may(&self, operation: Operation, relation: Relation) -> bool {
+        let interacts = self.roles.contains(&Role::Responder) || self.roles.contains(&Role::Manager);
+        match (operation, relation) {
+            (Operation::See, _) => !self.roles.is_empty(),
+            (Operation::Connect, _) | (Operation::ChangeToken | Operation::DeleteProfile, Relation::Owner) => interacts,
+            (Operation::DeleteProfile, Relation::Unowned) => self.roles.contains(&Role::Manager),
+            (Operation::ChangeToken, Relation::Stranger | Relation::Unowned)
+            | (Operation::DeleteProfile, Relation::Stranger) => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn caller(roles: &[Role]) -> Caller {
+        Caller {
+            tenant: "acme".parse().unwrap(),
+            subject: "alice".parse().unwrap(),
+            email: None,
+            roles: roles.iter().copied().collect(),
+            issued_at: Timestamp::UNIX_EPOCH,
+        }
+    }
+
+    #[test]
+    fn the_policy_reads_as_the_product_says() {
+        use Operation::{ChangeToken, Connect, DeleteProfile, See};
+        use Relation::{Owner, Stranger, Unowned};
+        for (operation, relation, allowed) in [
+            (See, Stranger, &Role::ALL[..]),
+            (See, Owner, &Role::ALL),
+            (See, Unowned, &Role::ALL),
+            (Connect, Stranger, &[Role::Responder, Role::Manager]),
+            (Connect, Owner, &[Role::Responder, Role::Manager]),
+            (Connect, Unowned, &[Role::Responder, Role::Manager]),
+            (ChangeToken, Owner, &[Role::Responder, Role::Manager]),
+            (ChangeToken, Stranger, &[]),
+            (ChangeToken, Unowned, &[]),
+            (DeleteProfile, Owner, &[Role::Responder, Role::Manager]),
+            (DeleteProfile, Stranger, &[]),
+            (DeleteProfile, Unowned, &[Role::Manager]),
+        ] {
+            for role in Role::ALL {
+                let may = caller(&[role]).may(operation, relation);
+                assert_eq!(may, allowed.contains(&role), "{role:?} {operation:?} {relation:?}");
+            }
+            assert!(!caller(&[]).may(operation, relation), "a worker without roles: {operation:?} {relation:?}");
+        }
+    }
+
+    // S38a
+    #[test]
+    fn a_tenant_id_that_could_reach_into_other_keys_is_refused() {
+        for id in ["", "acme#P", "T#acme", "a/b", "acme globex", "acme\n", "ä", "a.b", &"x".repeat(65)] {
+            assert!(id.parse::<TenantId>().is_err(), "{id:?}");
+        }
+        for id in ["acme", "A-1_b", &"x".repeat(64)] {
+            assert!(id.parse::<TenantId>().is_ok(), "{id:?}");
+        }
+    }
+
+    #[test]
+    fn no_two_subjects_are_encoded_alike() {
+        for (subject, encoded) in
+            [("alice", "alice"), ("auth0|1", "auth0.7C1"), ("a.b", "a.2Eb"), ("a#b", "a.23b"), ("é", ".C3.A9")]
+        {
+            assert_eq!(subject.parse::<Subject>().unwrap().encoded(), encoded);
+        }
+    }
+}

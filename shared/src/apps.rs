@@ -1,0 +1,174 @@
+//! The apps: the OAuth clients registered at the networks, from one secret in Secrets Manager.
+//!
+//! The secret is a JSON document, a list of apps:
+//! `[{"network":"x","client_id":"…","client_secret":"…","tokens":["interaction"]}, …]`. The first
+//! app that is for a token is used to connect it; a token remembers its app by `client_id`, so
+//! that another app can be put first without stranding what the older one granted.
+
+use std::{fmt, sync::Arc, time::Duration};
+
+use aws_sdk_secretsmanager as secretsmanager;
+use jiff::{SignedDuration, Timestamp};
+use secrecy::SecretString;
+use serde::Deserialize;
+use tokio::sync::Mutex;
+
+use crate::{
+    clock::Clock,
+    profile::{Network, TokenKind},
+};
+
+/// How long a copy of the secret is used before it is read again.
+const FRESH: SignedDuration = SignedDuration::from_mins(5);
+
+/// An OAuth client (RFC 6749 §2.2).
+#[derive(Clone)]
+pub struct App {
+    /// Where it is registered.
+    pub network: Network,
+    /// RFC 6749 §2.2.
+    pub client_id: String,
+    /// RFC 6749 §2.3.1.
+    pub client_secret: SecretString,
+    /// The version of the Graph API to speak, where the network is Meta's.
+    pub graph_version: String,
+    tokens: Vec<TokenKind>,
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "App({} {})", self.network, self.client_id)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Entry {
+    network: Network,
+    client_id: String,
+    client_secret: SecretString,
+    #[serde(default = "both")]
+    tokens: Vec<TokenKind>,
+}
+
+fn both() -> Vec<TokenKind> {
+    TokenKind::ALL.to_vec()
+}
+
+/// Why there is no app to work with.
+#[derive(Debug, thiserror::Error)]
+pub enum AppsError {
+    /// Secrets Manager did not answer and there is no copy.
+    #[error("the app credentials cannot be read now")]
+    Unavailable(#[source] Box<secretsmanager::Error>),
+    /// The secret is not the document that is described here.
+    #[error("the secret with the app credentials is not the JSON document that is expected")]
+    Malformed,
+    /// No app is configured for this.
+    #[error("no app is configured for {0}")]
+    Missing(Network),
+}
+
+/// The configured apps, read from Secrets Manager and kept for five minutes.
+#[derive(Clone)]
+pub struct Apps {
+    client: secretsmanager::Client,
+    secret: Arc<str>,
+    graph_version: Arc<str>,
+    clock: Clock,
+    kept: Arc<Mutex<Option<Kept>>>,
+}
+
+struct Kept {
+    apps: Arc<[App]>,
+    since: Timestamp,
+}
+
+impl Apps {
+    /// The apps in the secret with this name or ARN.
+    #[must_use]
+    pub fn new(aws: &aws_config::SdkConfig, secret: &str, graph_version: &str, clock: Clock) -> Self {
+        let config = secretsmanager::config::Builder::from(aws).timeout_config(
+            aws_config::timeout::TimeoutConfig::builder().operation_timeout(Duration::from_secs(4)).build(),
+        );
+        Self {
+            client: secretsmanager::Client::from_conf(config.build()),
+            secret: secret.into(),
+            graph_version: graph_version.into(),
+            clock,
+            kept: Arc::default(),
+        }
+    }
+
+    /// The app to connect a token of `network` with.
+    ///
+    /// # Errors
+    /// When the secret cannot be read or has no such app.
+    pub async fn for_connecting(&self, network: Network, token: TokenKind) -> Result<App, AppsError> {
+        self.find(network, |app| app.tokens.contains(&token)).await
+    }
+
+    /// The app that a token came from.
+    ///
+    /// # Errors
+    /// When the secret cannot be read or no longer has that app.
+    pub async fn by_client_id(&self, network: Network, client_id: &str) -> Result<App, AppsError> {
+        self.find(network, |app| app.client_id == client_id).await
+    }
+
+    async fn find(&self, network: Network, wanted: impl Fn(&App) -> bool) -> Result<App, AppsError> {
+        let apps = self.all().await?;
+        let mut of_network = apps.iter().filter(|app| app.network == network);
+        of_network.find(|app| wanted(app)).cloned().ok_or(AppsError::Missing(network))
+    }
+
+    async fn all(&self) -> Result<Arc<[App]>, AppsError> {
+        let now = self.clock.now();
+        let mut kept = self.kept.lock().await;
+        if let Some(copy) = kept.as_ref().filter(|copy| now.duration_since(copy.since) < FRESH) {
+            return Ok(Arc::clone(&copy.apps));
+        }
+        match self.read().await {
+            Ok(apps) => {
+                *kept = Some(Kept { apps: Arc::clone(&apps), since: now });
+                Ok(apps)
+            }
+            // an older copy is better than none while Secrets Manager is down
+            Err(AppsError::Unavailable(error)) => match kept.as_ref() {
+                Some(copy) => {
+                    tracing::warn!(%error, "using an older copy of the app credentials");
+                    Ok(Arc::clone(&copy.apps))
+                }
+                None => Err(AppsError::Unavailable(error)),
+            },
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn read(&self) -> Result<Arc<[App]>, AppsError> {
+        let answer = self.client.get_secret_value().secret_id(&*self.secret).send().await;
+        let answer = answer.map_err(|error| AppsError::Unavailable(Box::new(error.into())))?;
+        let document = SecretString::from(answer.secret_string.ok_or(AppsError::Malformed)?);
+        self.parse(&document)
+    }
+
+    fn parse(&self, document: &SecretString) -> Result<Arc<[App]>, AppsError> {
+        use secrecy::ExposeSecret as _;
+        // serde's message may quote a secret, so it is dropped
+        let entries: Vec<Entry> =
+            serde_json::from_str(document.expose_secret()).map_err(|_| AppsError::Malformed)?;
+        let complete = |entry: &Entry| !entry.client_id.is_empty() && !entry.client_secret.expose_secret().is_empty();
+        if !entries.iter().all(complete) {
+            return Err(AppsError::Malformed);
+        }
+        let graph_version = self.graph_version.to_string();
+        let apps = entries.into_iter().map(|entry| App {
+            network: entry.network,
+            client_id: entry.client_id,
+            client_secret: entry.client_secret,
+            graph_version: graph_version.clone(),
+            tokens: entry.tokens,
+        });
+        Ok(apps.collect())
+    }
+}

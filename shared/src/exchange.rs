@@ -1,0 +1,270 @@
+//! The only outbound HTTP client: it carries out conversations with networks.
+//!
+//! It reaches the pinned hosts of the networks and nothing else: no redirects, no proxies, no
+//! private addresses, answers bounded in size and time. A request is never repeated once bytes
+//! were sent, except that a question which changes nothing is asked again when it got no answer.
+//! A failure here is "nothing is known", never "the credential is dead".
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use reqwest::{
+    dns::{Addrs, Name, Resolve, Resolving},
+    redirect,
+};
+use secrecy::ExposeSecret as _;
+use tokio::time::{Instant, timeout_at};
+use url::{Host, Url};
+
+use crate::{
+    network::{Answer, Credentials, Failure, Request, Talk},
+    profile::Network,
+};
+
+/// The longest that one request may take.
+const REQUEST_LIMIT: Duration = Duration::from_secs(8);
+/// The longest that a whole conversation may take; API Gateway gives up after 30 seconds.
+const TALK_LIMIT: Duration = Duration::from_secs(18);
+/// No answer that is wanted is larger.
+const BODY_LIMIT: usize = 256 * 1024;
+/// How often a harmless request is asked in all.
+const ATTEMPTS: u32 = 3;
+
+/// Where the networks are.
+#[derive(Clone, Debug, Default)]
+pub struct Endpoints(Option<Url>);
+
+/// An endpoint that is not on loopback.
+#[derive(Debug, thiserror::Error)]
+#[error("NETWORK_ENDPOINT must be an http address on loopback; the networks' own addresses are pinned")]
+pub struct NotLoopback;
+
+impl Endpoints {
+    /// The networks' own addresses.
+    #[must_use]
+    pub fn pinned() -> Self {
+        Self(None)
+    }
+
+    /// A stand-in of the networks: `https://HOST/PATH` becomes `<base>/HOST/PATH`.
+    ///
+    /// # Errors
+    /// When `base` is anything but an `http` address on loopback: a release binary cannot be
+    /// pointed elsewhere.
+    pub fn loopback(base: &str) -> Result<Self, NotLoopback> {
+        let url = Url::parse(base).map_err(|_| NotLoopback)?;
+        let loopback = match url.host() {
+            Some(Host::Ipv4(address)) => address.is_loopback(),
+            Some(Host::Ipv6(address)) => address.is_loopback(),
+            Some(Host::Domain(_)) | None => false,
+        };
+        let bare = url.scheme() == "http" && url.path() == "/" && url.query().is_none() && url.username().is_empty();
+        (loopback && bare).then_some(Self(Some(url))).ok_or(NotLoopback)
+    }
+
+    /// Where a pinned address is reached.
+    #[must_use]
+    pub fn locate(&self, pinned: &Url) -> Url {
+        let Some(base) = &self.0 else { return pinned.clone() };
+        let mut url = base.clone();
+        url.set_path(&format!("{}{}", pinned.host_str().unwrap_or_default(), pinned.path()));
+        url.set_query(pinned.query());
+        url
+    }
+}
+
+/// Talks with the networks.
+#[derive(Clone, Debug)]
+pub struct Exchange {
+    http: reqwest::Client,
+    endpoints: Endpoints,
+}
+
+impl Exchange {
+    /// A client for the networks at `endpoints`.
+    ///
+    /// # Errors
+    /// When the machine has no certificate authorities to trust.
+    #[expect(clippy::disallowed_methods, reason = "the only outbound HTTP client")]
+    pub fn new(endpoints: Endpoints) -> Result<Self, reqwest::Error> {
+        let http = reqwest::Client::builder()
+            .redirect(redirect::Policy::none())
+            .no_proxy()
+            .connect_timeout(Duration::from_secs(3))
+            .dns_resolver(Arc::new(PublicOnly))
+            .user_agent(concat!("tokenward/", env!("CARGO_PKG_VERSION")))
+            .retry(reqwest::retry::never())
+            .build()?;
+        Ok(Self { http, endpoints })
+    }
+
+    /// Where a browser finds a pinned address.
+    #[must_use]
+    pub fn locate(&self, pinned: &Url) -> Url {
+        self.endpoints.locate(pinned)
+    }
+
+    /// Carries out a conversation with `network`.
+    ///
+    /// # Errors
+    /// What the network's answer means, or [`Failure::Unavailable`] when there was none in time.
+    pub async fn run<T>(&self, network: Network, mut talk: Talk<T>) -> Result<T, Failure> {
+        let deadline = Instant::now() + TALK_LIMIT;
+        loop {
+            let (request, then) = match talk {
+                Talk::Done(result) => return Ok(result),
+                Talk::Ask(request, then) => (request, then),
+            };
+            let answer = self.ask(network, &request, deadline).await?;
+            talk = then(answer)?;
+        }
+    }
+
+    async fn ask(&self, network: Network, request: &Request, deadline: Instant) -> Result<Answer, Failure> {
+        let pinned = request.url.host_str().is_some_and(|host| network.hosts().contains(&host));
+        if !pinned || request.url.scheme() != "https" {
+            tracing::error!(?request, "refused to contact a host that is not pinned");
+            return Err(Failure::Unavailable);
+        }
+        let attempts = if request.repeatable { ATTEMPTS } else { 1 };
+        let mut pause = Duration::from_millis(150);
+        for attempt in 1..=attempts {
+            let limit = deadline.min(Instant::now() + REQUEST_LIMIT);
+            match timeout_at(limit, self.send(request)).await {
+                Ok(Ok(answer)) if !answer.status.is_server_error() || attempt == attempts => return Ok(answer),
+                Ok(Ok(answer)) => tracing::warn!(?request, attempt, status = answer.status.as_u16(), "asking again"),
+                Ok(Err(error)) => {
+                    tracing::warn!(?request, attempt, error = %error.without_url(), "no answer from the network");
+                }
+                Err(_) => tracing::warn!(?request, attempt, "no answer from the network in time"),
+            }
+            if attempt < attempts && Instant::now() + pause < deadline {
+                tokio::time::sleep(pause).await;
+                pause *= 3;
+            }
+        }
+        Err(Failure::Unavailable)
+    }
+
+    async fn send(&self, request: &Request) -> Result<Answer, reqwest::Error> {
+        let mut url = self.endpoints.locate(&request.url);
+        for (name, value) in &request.query {
+            url.query_pairs_mut().append_pair(name, value.expose_secret());
+        }
+        let mut sending = self.http.request(request.method.clone(), url);
+        if !request.form.is_empty() {
+            let fields: Vec<_> = request.form.iter().map(|(name, value)| (name, value.expose_secret())).collect();
+            sending = sending.form(&fields);
+        }
+        sending = match &request.authorization {
+            Some(Credentials::Basic(id, secret)) => sending.basic_auth(id, Some(secret.expose_secret())),
+            Some(Credentials::Bearer(token)) => sending.bearer_auth(token.expose_secret()),
+            None => sending,
+        };
+        let mut response = sending.send().await?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await? {
+            body.extend_from_slice(&chunk);
+            if body.len() > BODY_LIMIT {
+                // what was cut off cannot be read, and says so
+                body.truncate(BODY_LIMIT);
+                break;
+            }
+        }
+        Ok(Answer { status: response.status(), headers: std::mem::take(response.headers_mut()), body })
+    }
+}
+
+/// Resolves names to public addresses only, so that no name can lead into a private network.
+#[derive(Debug)]
+struct PublicOnly;
+
+impl Resolve for PublicOnly {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found = tokio::net::lookup_host((name.as_str(), 0)).await?;
+            let public: Vec<SocketAddr> = found.filter(|address| is_public(*address)).collect();
+            if public.is_empty() {
+                return Err("the name leads to no public address".into());
+            }
+            Ok(Box::new(public.into_iter()) as Addrs)
+        })
+    }
+}
+
+/// Whether an address is of the public internet (RFC 6890 names those that are not).
+fn is_public(address: SocketAddr) -> bool {
+    match address {
+        SocketAddr::V4(v4) => {
+            let ip = v4.ip();
+            let [a, b, ..] = ip.octets();
+            let shared = a == 100 && (64..128).contains(&b);
+            let special = a == 0 || a >= 240 || (a == 192 && b == 0) || (a == 198 && (b == 18 || b == 19));
+            !(ip.is_private()
+                || ip.is_loopback()
+                || ip.is_link_local()
+                || ip.is_multicast()
+                || ip.is_documentation()
+                || ip.is_broadcast()
+                || shared
+                || special)
+        }
+        SocketAddr::V6(v6) => match v6.ip().to_ipv4() {
+            Some(v4) => is_public((v4, 0).into()),
+            // global unicast, without the ranges for documentation and special purposes
+            None => {
+                let [first, second, ..] = v6.ip().segments();
+                (first & 0xe000) == 0x2000 && !(first == 0x2001 && (second == 0x0db8 || second < 0x0200)) && first != 0x2002
+            }
+        },
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    // S18
+    #[test]
+    fn the_networks_can_be_moved_to_loopback_and_nowhere_else() {
+        for base in ["http://127.0.0.1:8788", "http://[::1]:8788", "http://127.0.0.1:8788/"] {
+            assert!(Endpoints::loopback(base).is_ok(), "{base}");
+        }
+        for base in [
+            "https://127.0.0.1:8788",
+            "http://localhost:8788",
+            "http://127.0.0.1.evil.example",
+            "http://10.0.0.1",
+            "http://evil.example",
+            "http://127.0.0.1:8788/path",
+            "http://user@127.0.0.1:8788",
+            "file:///etc/passwd",
+            "",
+        ] {
+            assert!(Endpoints::loopback(base).is_err(), "{base}");
+        }
+    }
+
+    #[test]
+    fn a_stand_in_serves_every_host_below_its_own_path() {
+        let endpoints = Endpoints::loopback("http://127.0.0.1:8788").unwrap();
+        let pinned = Url::parse("https://api.x.com/2/users/me?a=b").unwrap();
+        assert_eq!(endpoints.locate(&pinned).as_str(), "http://127.0.0.1:8788/api.x.com/2/users/me?a=b");
+        assert_eq!(Endpoints::pinned().locate(&pinned), pinned);
+    }
+
+    // S18
+    #[test]
+    fn a_name_that_leads_into_a_private_network_is_not_followed() {
+        for address in [
+            "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "192.0.0.1",
+            "198.18.0.1", "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fd00::1", "::ffff:10.0.0.1", "2001:db8::1",
+            "ff02::1", "2002:a00:1::",
+        ] {
+            let address = SocketAddr::new(address.parse().unwrap(), 443);
+            assert!(!is_public(address), "{address}");
+        }
+        for address in ["157.240.1.35", "104.244.42.1", "2a03:2880:f12f:83:face:b00c:0:25de"] {
+            assert!(is_public(SocketAddr::new(address.parse().unwrap(), 443)), "{address}");
+        }
+    }
+}

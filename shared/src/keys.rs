@@ -1,0 +1,389 @@
+//! The tenants' keys: made and unwrapped by KMS, stored wrapped, held in memory for minutes.
+//!
+//! Each tenant has its own key, in versions; the newest seals, every one still opens. The table holds
+//! nothing but what KMS wrapped, and KMS unwraps it for the stage, tenant and version alone that it was
+//! made for, so a row copied to another tenant is worthless.
+//!
+//! Two invariants bound what is held unwrapped. Never more than [`CAPACITY`] keys; and none older than
+//! [`HARD_LIMIT`]: after that time a tenant whose keys were deleted is unreadable everywhere. A key
+//! past [`SOFT_LIMIT`] is asked for again, and serves on only while nobody can be asked.
+
+use std::{
+    collections::HashMap,
+    error::Error,
+    fmt,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use aws_sdk_dynamodb::{operation::put_item::PutItemError, types::AttributeValue};
+use aws_sdk_kms::{
+    error::{ProvideErrorMetadata, SdkError},
+    operation::decrypt::DecryptError,
+    primitives::Blob,
+    types::DataKeySpec,
+};
+use jiff::{SignedDuration, Timestamp};
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize};
+use zeroize::Zeroizing;
+
+use crate::{
+    clock::Clock,
+    random::Random,
+    seal::{Place, Sealed, TenantKey, Unsealable},
+};
+
+/// After this time a key is asked for again.
+pub const SOFT_LIMIT: SignedDuration = SignedDuration::from_mins(5);
+/// After this time a key is forgotten, whatever else is down.
+pub const HARD_LIMIT: SignedDuration = SignedDuration::from_mins(15);
+/// How many unwrapped keys are held at most.
+pub const CAPACITY: usize = 1_000;
+
+/// The version of a tenant's first key.
+const FIRST: u32 = 1;
+
+/// Where keys are kept and what wraps them.
+#[derive(Clone, Debug)]
+pub struct KeysConfig {
+    /// The table of the wrapped keys.
+    pub table: String,
+    /// The KMS key that wraps them: id, ARN or alias.
+    pub kms_key: String,
+    /// The deployment's stage; a key that was made in one stage is worthless in another.
+    pub stage: String,
+}
+
+/// Why there is no key, or why a secret does not open.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    /// KMS or the table does not answer. Later it may: nothing is lost.
+    #[error("the tenant's key is out of reach for now")]
+    Unavailable(#[source] Box<dyn Error + Send + Sync>),
+    /// KMS or the table refuses: the KMS key is disabled, say, or a permission is missing. An operator has to act.
+    #[error("the tenant's key is refused")]
+    Refused(#[source] Box<dyn Error + Send + Sync>),
+    /// The secret or its wrapped key was tampered with or moved, or the tenant's key was deleted.
+    #[error(transparent)]
+    Unsealable(#[from] Unsealable),
+}
+
+impl KeysError {
+    /// Keeps of an SDK's error its source alone: the rest of it holds the raw answer.
+    fn new<E>(error: SdkError<E>) -> Self
+    where
+        E: Error + ProvideErrorMetadata + Send + Sync + 'static,
+    {
+        let refused = match &error {
+            SdkError::ServiceError(answer) => {
+                let throttled =
+                    answer.err().code().is_some_and(|code| code.contains("Throttl") || code.contains("Exceeded"));
+                !throttled && answer.raw().status().is_client_error()
+            }
+            _ => false,
+        };
+        let source = error.into_source().unwrap_or_else(Into::into);
+        if refused { Self::Refused(source) } else { Self::Unavailable(source) }
+    }
+}
+
+/// The keys of all tenants.
+pub struct TenantKeys {
+    dynamodb: aws_sdk_dynamodb::Client,
+    kms: aws_sdk_kms::Client,
+    config: KeysConfig,
+    clock: Clock,
+    random: Random,
+    held: Mutex<Held>,
+}
+
+impl TenantKeys {
+    /// Reaches keys through these clients; holds none yet.
+    #[must_use]
+    pub fn new(
+        dynamodb: aws_sdk_dynamodb::Client,
+        kms: aws_sdk_kms::Client,
+        config: KeysConfig,
+        clock: Clock,
+        random: Random,
+    ) -> Self {
+        Self { dynamodb, kms, config, clock, random, held: Mutex::default() }
+    }
+
+    /// Seals `secret` for `place` under the newest key of its tenant.
+    ///
+    /// # Errors
+    /// As [`TenantKeys::current`].
+    pub async fn seal(&self, place: &Place<'_>, secret: &SecretString) -> Result<Sealed, KeysError> {
+        let key = self.current(place.tenant).await?;
+        Ok(key.seal(place, secret.expose_secret().as_bytes(), &self.random))
+    }
+
+    /// Opens what was sealed for `place`, under whichever version of the key.
+    ///
+    /// # Errors
+    /// As [`TenantKeys::version`]; or it was not sealed for this place.
+    pub async fn open(&self, place: &Place<'_>, sealed: &Sealed) -> Result<SecretString, KeysError> {
+        let key = self.version(place.tenant, sealed.key_version()?).await?;
+        let plaintext = key.open(place, sealed)?;
+        Ok(str::from_utf8(&plaintext).map_err(|_| Unsealable)?.into())
+    }
+
+    /// The key to seal with: the tenant's newest, made now if it is the first.
+    ///
+    /// Whoever will have to seal what cannot be asked for twice takes the key before asking, and holds it.
+    ///
+    /// # Errors
+    /// KMS or the table is out of reach or refuses, or the stored key was tampered with.
+    pub async fn current(&self, tenant: &str) -> Result<Arc<TenantKey>, KeysError> {
+        self.key(tenant, Wanted::Newest).await
+    }
+
+    /// The key to open with.
+    ///
+    /// # Errors
+    /// As [`TenantKeys::current`]; [`KeysError::Unsealable`] when there is no such version (any more).
+    pub async fn version(&self, tenant: &str, version: u32) -> Result<Arc<TenantKey>, KeysError> {
+        self.key(tenant, Wanted::Version(version)).await
+    }
+
+    async fn key(&self, tenant: &str, wanted: Wanted) -> Result<Arc<TenantKey>, KeysError> {
+        let asked = self.clock.now();
+        if let Some(key) = self.held().get(tenant, wanted, asked, SOFT_LIMIT) {
+            return Ok(key);
+        }
+        match self.fetch(tenant, wanted).await {
+            Ok(key) => {
+                let key = Arc::new(key);
+                self.held().put(tenant, wanted, Arc::clone(&key), asked);
+                Ok(key)
+            }
+            Err(KeysError::Unavailable(source)) => {
+                let stale = self.held().get(tenant, wanted, self.clock.now(), HARD_LIMIT);
+                stale.ok_or(KeysError::Unavailable(source))
+            }
+            Err(gone) => {
+                self.held().forget(tenant);
+                Err(gone)
+            }
+        }
+    }
+
+    async fn fetch(&self, tenant: &str, wanted: Wanted) -> Result<TenantKey, KeysError> {
+        let stored = match (self.read(tenant, wanted).await?, wanted) {
+            (None, Wanted::Newest) => {
+                self.make_first(tenant).await?;
+                // whoever else made the first one at this moment: what is stored now is the tenant's key
+                self.read(tenant, wanted).await?
+            }
+            (stored, _) => stored,
+        };
+        self.unwrap(stored.ok_or(Unsealable)?).await
+    }
+
+    async fn read(&self, tenant: &str, wanted: Wanted) -> Result<Option<Row>, KeysError> {
+        let query = self.dynamodb.query().table_name(&self.config.table).consistent_read(true);
+        let query = query.expression_attribute_values(":tenant", AttributeValue::S(tenant.to_owned()));
+        let query = match wanted {
+            Wanted::Newest => query.key_condition_expression("tenant = :tenant").scan_index_forward(false).limit(1),
+            Wanted::Version(version) => query
+                .key_condition_expression("tenant = :tenant AND version = :version")
+                .expression_attribute_values(":version", AttributeValue::N(version.to_string())),
+        };
+        let rows = query.send().await.map_err(KeysError::new)?.items.unwrap_or_default();
+        Ok(rows.into_iter().next().map(serde_dynamo::from_item).transpose().map_err(|_| Unsealable)?)
+    }
+
+    async fn make_first(&self, tenant: &str) -> Result<(), KeysError> {
+        let made = self
+            .kms
+            .generate_data_key_without_plaintext()
+            .key_id(&self.config.kms_key)
+            .key_spec(DataKeySpec::Aes256)
+            .set_encryption_context(Some(self.context(tenant, FIRST)))
+            .send()
+            .await
+            .map_err(KeysError::new)?;
+        let wrapped = made.ciphertext_blob.ok_or_else(|| KeysError::Unavailable("KMS made no key".into()))?;
+        let row = Row {
+            tenant: tenant.to_owned(),
+            version: FIRST,
+            wrapped: wrapped.into_inner(),
+            created_at: self.clock.now(),
+        };
+        let put = self
+            .dynamodb
+            .put_item()
+            .table_name(&self.config.table)
+            .set_item(Some(serde_dynamo::to_item(row).expect("a row is strings, numbers and bytes")))
+            .condition_expression("attribute_not_exists(tenant)")
+            .send()
+            .await;
+        match put {
+            Err(lost) if lost.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) => {
+                Ok(())
+            }
+            put => put.map(drop).map_err(KeysError::new),
+        }
+    }
+
+    async fn unwrap(&self, row: Row) -> Result<TenantKey, KeysError> {
+        let decrypted = self
+            .kms
+            .decrypt()
+            .key_id(&self.config.kms_key)
+            .set_encryption_context(Some(self.context(&row.tenant, row.version)))
+            .ciphertext_blob(Blob::new(row.wrapped))
+            .send()
+            .await
+            .map_err(|error| match error.as_service_error() {
+                Some(DecryptError::InvalidCiphertextException(_) | DecryptError::IncorrectKeyException(_)) => {
+                    Unsealable.into()
+                }
+                _ => KeysError::new(error),
+            })?;
+        let key = decrypted.plaintext.ok_or_else(|| KeysError::Unavailable("KMS unwrapped no key".into()))?;
+        // the very allocation that the SDK filled, so that zeroizing leaves no copy
+        Ok(TenantKey::new(row.version, Zeroizing::new(key.into_inner()))?)
+    }
+
+    /// What a wrapped key is bound to. KMS logs it in the clear: identifiers only.
+    fn context(&self, tenant: &str, version: u32) -> HashMap<String, String> {
+        [("stage", self.config.stage.clone()), ("tenant", tenant.to_owned()), ("version", version.to_string())]
+            .map(|(name, value)| (name.to_owned(), value))
+            .into()
+    }
+
+    fn held(&self) -> MutexGuard<'_, Held> {
+        self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl fmt::Debug for TenantKeys {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("TenantKeys").field("config", &self.config).finish_non_exhaustive()
+    }
+}
+
+/// One version of a tenant's key, as the table holds it.
+#[derive(Serialize, Deserialize)]
+struct Row {
+    tenant: String,
+    version: u32,
+    #[serde(with = "serde_bytes")]
+    wrapped: Vec<u8>,
+    created_at: Timestamp,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+enum Wanted {
+    Newest,
+    Version(u32),
+}
+
+/// The keys in memory. A key that leaves is zeroized as soon as nobody uses it any more.
+#[derive(Default)]
+struct Held(HashMap<(String, Wanted), HeldKey>);
+
+struct HeldKey {
+    key: Arc<TenantKey>,
+    since: Timestamp,
+}
+
+impl HeldKey {
+    /// A clock that was set back makes a key old, never young.
+    fn is_within(&self, limit: SignedDuration, now: Timestamp) -> bool {
+        (SignedDuration::ZERO..limit).contains(&now.duration_since(self.since))
+    }
+}
+
+impl Held {
+    fn get(&mut self, tenant: &str, wanted: Wanted, now: Timestamp, limit: SignedDuration) -> Option<Arc<TenantKey>> {
+        self.forget_the_old(now);
+        let held = |wanted| self.0.get(&(tenant.to_owned(), wanted)).filter(|held| held.is_within(limit, now));
+        let found = match wanted {
+            Wanted::Newest => held(wanted),
+            Wanted::Version(version) => {
+                held(wanted).or_else(|| held(Wanted::Newest).filter(|newest| newest.key.version() == version))
+            }
+        };
+        found.map(|held| Arc::clone(&held.key))
+    }
+
+    fn put(&mut self, tenant: &str, wanted: Wanted, key: Arc<TenantKey>, since: Timestamp) {
+        self.forget_the_old(since);
+        let place = (tenant.to_owned(), wanted);
+        if self.0.len() >= CAPACITY && !self.0.contains_key(&place) {
+            let oldest = self.0.iter().min_by_key(|(_, held)| held.since).map(|(place, _)| place.clone());
+            oldest.map(|oldest| self.0.remove(&oldest));
+        }
+        self.0.insert(place, HeldKey { key, since });
+    }
+
+    fn forget(&mut self, tenant: &str) {
+        self.0.retain(|(holder, _), _| holder != tenant);
+    }
+
+    fn forget_the_old(&mut self, now: Timestamp) {
+        self.0.retain(|_, held| held.is_within(HARD_LIMIT, now));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(version: u32) -> Arc<TenantKey> {
+        Arc::new(TenantKey::new(version, Zeroizing::new(vec![1; 32])).unwrap())
+    }
+
+    fn after(minutes: i64) -> Timestamp {
+        Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes)
+    }
+
+    // S26
+    #[test]
+    fn no_more_than_the_capacity_is_held_and_the_oldest_goes_first() {
+        let mut held = Held::default();
+        let first = key(1);
+        held.put("first", Wanted::Newest, Arc::clone(&first), after(0));
+        for tenant in 0..CAPACITY {
+            held.put(&tenant.to_string(), Wanted::Newest, key(1), after(1));
+        }
+        assert_eq!(held.0.len(), CAPACITY);
+        assert!(held.get("first", Wanted::Newest, after(1), SOFT_LIMIT).is_none());
+        assert!(held.get("0", Wanted::Newest, after(1), SOFT_LIMIT).is_some());
+        assert_eq!(Arc::strong_count(&first), 1, "whoever still uses a key keeps it, the cache does not");
+    }
+
+    // S26
+    #[test]
+    fn a_key_past_the_hard_limit_is_dropped_when_any_other_is_asked_for() {
+        let mut held = Held::default();
+        let old = key(1);
+        held.put("acme", Wanted::Newest, Arc::clone(&old), after(0));
+        for (minutes, kept) in [(4, true), (14, true), (15, false)] {
+            assert!(held.get("globex", Wanted::Newest, after(minutes), SOFT_LIMIT).is_none());
+            assert_eq!(Arc::strong_count(&old) == 2, kept, "after {minutes} minutes");
+        }
+    }
+
+    // S26
+    #[test]
+    fn a_clock_that_is_set_back_makes_no_key_live_longer() {
+        let mut held = Held::default();
+        held.put("acme", Wanted::Newest, key(1), after(60));
+        assert!(held.get("acme", Wanted::Newest, after(59), HARD_LIMIT).is_none());
+        assert!(held.0.is_empty());
+    }
+
+    #[test]
+    fn the_newest_key_also_serves_whoever_names_its_version() {
+        let mut held = Held::default();
+        held.put("acme", Wanted::Newest, key(2), after(0));
+        for (version, there) in [(1, false), (2, true), (3, false)] {
+            let found = held.get("acme", Wanted::Version(version), after(0), SOFT_LIMIT);
+            assert_eq!(found.is_some(), there, "version {version}");
+        }
+    }
+}

@@ -1,0 +1,292 @@
+//! A network as data and pure functions: build the request, read the answer, classify the error.
+//!
+//! Nothing here does I/O. A conversation with a network is a [`Talk`]: it asks one [`Request`] at
+//! a time and is continued with the [`Answer`], until it is done or has failed with a [`Failure`]
+//! that says what the answer *means*. [`crate::exchange`] carries talks out; tests feed them
+//! answers by hand. A new network is one file that implements [`Provider`], and a row in
+//! [`Network::provider`].
+
+use std::fmt;
+
+use http::{HeaderMap, Method, StatusCode};
+use jiff::Timestamp;
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+use url::Url;
+
+use crate::{
+    apps::App,
+    profile::{Kind, Network, TokenKind},
+    token::Reason,
+};
+
+mod facebook;
+mod x;
+
+/// What is different from network to network.
+///
+/// Every URL that comes out of it is the network's own, pinned https address; the exchange alone
+/// may put a loopback address in its place.
+pub trait Provider: Sync {
+    /// Whether the network supports PKCE (RFC 7636). Where it does, it is always used.
+    fn supports_pkce(&self) -> bool;
+
+    /// What ends when a grant is revoked at the network.
+    fn revocation_reach(&self) -> Reach;
+
+    /// Whether a connect without a refresh token has failed.
+    fn requires_refresh_token(&self) -> bool;
+
+    /// Where the browser is sent to sign in and consent.
+    fn authorization_url(&self, authorization: &Authorization<'_>) -> Url;
+
+    /// Turns the authorization code into the longest-lived grant that the network gives.
+    fn redeem(&self, app: &App, redemption: Redemption) -> Talk<Grant>;
+
+    /// Asks whose grant it is, and what the network says of it.
+    fn identify(&self, app: &App, grant: &Grant, now: Timestamp) -> Talk<Identity>;
+
+    /// Ends the grant at the network; done as well when the network says that it is dead already.
+    fn revoke(&self, app: &App, grant: &Grant, login: &str) -> Talk<()>;
+}
+
+impl Network {
+    /// The network's own ways.
+    #[must_use]
+    pub fn provider(self) -> &'static dyn Provider {
+        match self {
+            Self::Facebook => &facebook::Facebook,
+            Self::X => &x::X,
+        }
+    }
+
+    /// The hosts that talks with this network reach; nothing else is ever contacted for it.
+    #[must_use]
+    pub fn hosts(self) -> &'static [&'static str] {
+        match self {
+            Self::Facebook => &["graph.facebook.com"],
+            Self::X => &["api.x.com"],
+        }
+    }
+}
+
+/// What a revocation ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reach {
+    /// This grant and nothing else.
+    Grant,
+    /// Everything that the same login has granted to the same app.
+    Login,
+}
+
+/// What a browser is sent to the network with.
+pub struct Authorization<'a> {
+    /// The app that asks.
+    pub client_id: &'a str,
+    /// The version of the Graph API, where the network is Meta's.
+    pub graph_version: &'a str,
+    /// Where the network sends the browser back to.
+    pub redirect_uri: &'a str,
+    /// RFC 6749 §4.1.1.
+    pub state: &'a str,
+    /// RFC 7636 §4.2, where the network supports it.
+    pub code_challenge: Option<&'a str>,
+    /// The profile kind that is connected.
+    pub kind: Kind,
+    /// The token that is asked for.
+    pub token: TokenKind,
+}
+
+/// What an authorization code is redeemed with.
+pub struct Redemption {
+    /// The code, as the browser brought it.
+    pub code: SecretString,
+    /// The same as at the authorization request.
+    pub redirect_uri: String,
+    /// RFC 7636 §4.1, where a challenge was sent.
+    pub code_verifier: Option<SecretString>,
+    /// When it is redeemed; lifetimes count from here.
+    pub now: Timestamp,
+}
+
+/// What the network says of a grant.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Terms {
+    /// What was granted, which may be less than was asked for.
+    pub scopes: Vec<String>,
+    /// When the access token ends, if the network says.
+    pub access_expires_at: Option<Timestamp>,
+    /// When a person will be needed, if ever.
+    pub expires_at: Option<Timestamp>,
+}
+
+/// The credentials that a network gave.
+#[derive(Clone, Debug)]
+pub struct Grant {
+    /// RFC 6749 §1.4.
+    pub access_token: SecretString,
+    /// RFC 6749 §1.5, where the network gives one.
+    pub refresh_token: Option<SecretString>,
+    /// What is known of it.
+    pub terms: Terms,
+}
+
+/// An account at a network.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Account {
+    /// Its id at the network.
+    pub external_id: String,
+    /// Its name, as people know it.
+    pub name: String,
+    /// Whose sign-in granted it: revocation may end everything under this login.
+    pub login: String,
+}
+
+/// Whose grant it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The account.
+    pub account: Account,
+    /// What is known of the grant now.
+    pub terms: Terms,
+}
+
+/// What a network's answer means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Failure {
+    /// The authorization code was used, is too old, or belongs to another sign-in.
+    #[error("the network did not accept the authorization code")]
+    CodeRejected,
+    /// The network proved that the credential is dead.
+    #[error("the network says that the credential is dead: {0:?}")]
+    Dead(Reason),
+    /// The app's own credentials are wrong: an operator's problem, never the user's.
+    #[error("the network did not accept the app's credentials")]
+    AppRejected,
+    /// The app or the user is limited for so many seconds.
+    #[error("the network limits the app for {0} seconds")]
+    Limited(u32),
+    /// A permission is missing.
+    #[error("the network says that a permission is missing")]
+    Forbidden,
+    /// The network is down, too slow or lost the answer; nothing is known.
+    #[error("the network could not be reached or did not answer in time")]
+    Unavailable,
+    /// The network answered something that is no answer: where it was read.
+    #[error("the network's answer to {0} could not be read")]
+    Unreadable(&'static str),
+    /// The network did not give the refresh token that it must give.
+    #[error("the network gave no refresh token")]
+    NoRefreshToken,
+}
+
+/// A step of a conversation: something to ask, or the end.
+pub enum Talk<T> {
+    /// Ask this, and go on with the answer.
+    Ask(Request, Continuation<T>),
+    /// There is nothing more to ask.
+    Done(T),
+}
+
+/// What comes after an answer.
+pub type Continuation<T> = Box<dyn FnOnce(Answer) -> Result<Talk<T>, Failure> + Send>;
+
+impl<T> Talk<T> {
+    fn ask(request: Request, then: impl FnOnce(Answer) -> Result<Self, Failure> + Send + 'static) -> Self {
+        Self::Ask(request, Box::new(then))
+    }
+}
+
+/// A request to a network.
+pub struct Request {
+    /// What it is for, in logs; never the URL, which may hold a secret.
+    pub purpose: &'static str,
+    /// RFC 9110 §9.
+    pub method: Method,
+    /// The pinned address, without parameters.
+    pub url: Url,
+    /// Parameters of the URL; the networks want some secrets there.
+    pub query: Vec<(&'static str, SecretString)>,
+    /// An `application/x-www-form-urlencoded` body.
+    pub form: Vec<(&'static str, SecretString)>,
+    /// How the request authenticates itself.
+    pub authorization: Option<Credentials>,
+    /// Whether it changes nothing at the network, so that it can be asked again.
+    pub repeatable: bool,
+}
+
+/// An `Authorization` header.
+pub enum Credentials {
+    /// RFC 7617, with the client's id and secret (RFC 6749 §2.3.1).
+    Basic(String, SecretString),
+    /// RFC 6750 §2.1.
+    Bearer(SecretString),
+}
+
+impl Request {
+    fn new(purpose: &'static str, method: Method, url: Url) -> Self {
+        Self { purpose, method, url, query: Vec::new(), form: Vec::new(), authorization: None, repeatable: false }
+    }
+
+    fn query(mut self, name: &'static str, value: impl Into<SecretString>) -> Self {
+        self.query.push((name, value.into()));
+        self
+    }
+
+    fn form(mut self, name: &'static str, value: impl Into<SecretString>) -> Self {
+        self.form.push((name, value.into()));
+        self
+    }
+
+    fn repeatable(mut self) -> Self {
+        self.repeatable = true;
+        self
+    }
+
+    fn authorized(mut self, credentials: Credentials) -> Self {
+        self.authorization = Some(credentials);
+        self
+    }
+}
+
+impl fmt::Debug for Request {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{} ({} {})", self.purpose, self.method, self.url)
+    }
+}
+
+/// An answer from a network, bounded in size by the exchange.
+pub struct Answer {
+    /// RFC 9110 §15.
+    pub status: StatusCode,
+    /// The header fields.
+    pub headers: HeaderMap,
+    /// The body, which may hold secrets.
+    pub body: Vec<u8>,
+}
+
+impl fmt::Debug for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Answer({}, {} bytes)", self.status, self.body.len())
+    }
+}
+
+impl Answer {
+    /// Reads the body as JSON.
+    fn read<T: DeserializeOwned>(&self, of: &'static str) -> Result<T, Failure> {
+        serde_json::from_slice(&self.body).map_err(|_| Failure::Unreadable(of))
+    }
+
+    /// Reads the body as JSON if it is that, for errors that come in many shapes.
+    fn read_error<T: DeserializeOwned + Default>(&self) -> T {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+/// A pinned address; `path` is a constant of a network's file or made of checked parts.
+fn pinned(host: &'static str, path: &str) -> Url {
+    let mut url = Url::parse("https://pinned.invalid").expect("a constant URL");
+    url.set_host(Some(host)).expect("a constant host");
+    url.set_path(path);
+    url
+}

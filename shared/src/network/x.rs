@@ -1,0 +1,177 @@
+//! X: PKCE, HTTP Basic client authentication, two-hour access tokens, rotating refresh tokens.
+//!
+//! The code lives 30 seconds, so it is redeemed at once. Wrong app credentials are answered with
+//! 401 and never mean that a user's grant is dead.
+//! Source: <https://docs.x.com/fundamentals/authentication/oauth-2-0/authorization-code>
+
+use http::{Method, StatusCode};
+use jiff::{SignedDuration, Timestamp};
+use serde::Deserialize;
+use url::Url;
+
+use super::{
+    Account, Answer, Authorization, Credentials, Failure, Grant, Identity, Provider, Reach, Redemption, Request, Talk,
+    Terms, pinned,
+};
+use crate::{apps::App, token::Reason};
+
+const API: &str = "api.x.com";
+
+pub(super) struct X;
+
+impl Provider for X {
+    fn supports_pkce(&self) -> bool {
+        true
+    }
+
+    fn revocation_reach(&self) -> Reach {
+        Reach::Grant
+    }
+
+    fn requires_refresh_token(&self) -> bool {
+        true
+    }
+
+    fn authorization_url(&self, authorization: &Authorization<'_>) -> Url {
+        let mut url = pinned("x.com", "/i/oauth2/authorize");
+        url.query_pairs_mut()
+            .append_pair("response_type", "code")
+            .append_pair("client_id", authorization.client_id)
+            .append_pair("redirect_uri", authorization.redirect_uri)
+            .append_pair("scope", &authorization.kind.scopes(authorization.token).join(" "))
+            .append_pair("state", authorization.state);
+        if let Some(challenge) = authorization.code_challenge {
+            url.query_pairs_mut()
+                .append_pair("code_challenge", challenge)
+                .append_pair("code_challenge_method", "S256");
+        }
+        url
+    }
+
+    fn redeem(&self, app: &App, redemption: Redemption) -> Talk<Grant> {
+        let mut request = token_request("x token", "/2/oauth2/token", app)
+            .form("grant_type", "authorization_code")
+            .form("code", redemption.code)
+            .form("redirect_uri", redemption.redirect_uri);
+        if let Some(verifier) = redemption.code_verifier {
+            request = request.form("code_verifier", verifier);
+        }
+        Talk::ask(request, move |answer| {
+            if !answer.status.is_success() {
+                return Err(refused(&answer, Failure::CodeRejected));
+            }
+            Ok(Talk::Done(read_grant(&answer, redemption.now)?))
+        })
+    }
+
+    fn identify(&self, _app: &App, grant: &Grant, _now: Timestamp) -> Talk<Identity> {
+        let terms = grant.terms.clone();
+        let request = Request::new("x me", Method::GET, pinned(API, "/2/users/me"))
+            .authorized(Credentials::Bearer(grant.access_token.clone()))
+            .repeatable();
+        Talk::ask(request, move |answer| {
+            if !answer.status.is_success() {
+                return Err(refused(&answer, Failure::Dead(Reason::RefreshRejected)));
+            }
+            let Wrapped { data: me } = answer.read::<Wrapped>("x me")?;
+            let account = Account { login: me.id.clone(), external_id: me.id, name: me.name };
+            Ok(Talk::Done(Identity { account, terms }))
+        })
+    }
+
+    fn revoke(&self, app: &App, grant: &Grant, _login: &str) -> Talk<()> {
+        let token = grant.refresh_token.as_ref().unwrap_or(&grant.access_token).clone();
+        let request = token_request("x revoke", "/2/oauth2/revoke", app).form("token", token);
+        Talk::ask(request, |answer| {
+            if answer.status.is_success() {
+                return Ok(Talk::Done(()));
+            }
+            match refused(&answer, Failure::Dead(Reason::RefreshRejected)) {
+                // RFC 7009 §2.2: an invalid token is a revoked token
+                Failure::Dead(_) => Ok(Talk::Done(())),
+                failure => Err(failure),
+            }
+        })
+    }
+}
+
+fn token_request(purpose: &'static str, path: &str, app: &App) -> Request {
+    Request::new(purpose, Method::POST, pinned(API, path))
+        .authorized(Credentials::Basic(app.client_id.clone(), app.client_secret.clone()))
+}
+
+/// RFC 6749 §5.1, as X answers it.
+#[derive(Deserialize)]
+struct TokenAnswer {
+    access_token: String,
+    #[serde(default)]
+    refresh_token: Option<String>,
+    #[serde(default)]
+    expires_in: Option<u32>,
+    #[serde(default)]
+    scope: String,
+}
+
+fn read_grant(answer: &Answer, now: Timestamp) -> Result<Grant, Failure> {
+    let token: TokenAnswer = answer.read("x token")?;
+    if token.access_token.is_empty() {
+        return Err(Failure::Unreadable("x token"));
+    }
+    Ok(Grant {
+        access_token: token.access_token.into(),
+        refresh_token: token.refresh_token.filter(|token| !token.is_empty()).map(Into::into),
+        terms: Terms {
+            scopes: token.scope.split_whitespace().map(Into::into).collect(),
+            access_expires_at: token.expires_in.map(|seconds| now + SignedDuration::from_secs(seconds.into())),
+            // the refresh token rotates and is kept alive by a machine
+            expires_at: None,
+        },
+    })
+}
+
+/// RFC 6749 §5.2.
+#[derive(Default, Deserialize)]
+struct ErrorAnswer {
+    #[serde(default)]
+    error: String,
+}
+
+#[derive(Deserialize)]
+struct Wrapped {
+    data: Me,
+}
+
+#[derive(Deserialize)]
+struct Me {
+    id: String,
+    name: String,
+}
+
+/// What a refusal means; `rejected` is what it means when X says that the code or token is bad.
+fn refused(answer: &Answer, rejected: Failure) -> Failure {
+    let ErrorAnswer { error } = answer.read_error();
+    match (answer.status, error.as_str()) {
+        (StatusCode::TOO_MANY_REQUESTS, _) => Failure::Limited(wait(answer)),
+        (status, _) if status.is_server_error() => Failure::Unavailable,
+        (_, "unauthorized_client" | "invalid_client") => Failure::AppRejected,
+        (StatusCode::PAYMENT_REQUIRED, _) => Failure::AppRejected,
+        (StatusCode::BAD_REQUEST, "invalid_grant" | "invalid_request") | (StatusCode::UNAUTHORIZED, _) => rejected,
+        (StatusCode::FORBIDDEN, _) => Failure::Forbidden,
+        _ => Failure::Unreadable("x error"),
+    }
+}
+
+/// How long to wait, in seconds: the answer's own `date` until `x-rate-limit-reset` (both of X's
+/// clock), or a quarter of an hour, which is X's window.
+fn wait(answer: &Answer) -> u32 {
+    const WINDOW: u32 = 15 * 60;
+    let header = |name| answer.headers.get(name).and_then(|value| value.to_str().ok());
+    let reset = header("x-rate-limit-reset").and_then(|text| text.parse::<i64>().ok());
+    let date = header("date").and_then(|text| jiff::fmt::rfc2822::parse(text).ok());
+    match (reset, date) {
+        (Some(reset), Some(date)) => {
+            u32::try_from(reset - date.timestamp().as_second()).map_or(WINDOW, |wait| wait.clamp(1, WINDOW))
+        }
+        _ => WINDOW,
+    }
+}

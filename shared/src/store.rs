@@ -1,0 +1,347 @@
+//! The tables, one file an aggregate.
+//!
+//! Everything that must hold together is one conditional write or one transaction; natural ids
+//! make duplicates impossible by key. An index is a hint: whoever acts on what an index says reads
+//! the row itself first, strongly. Keys are built in this module alone, from types that cannot
+//! reach into another key.
+
+use std::{collections::HashMap, time::Duration};
+
+use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_lc_rs::digest;
+use aws_sdk_dynamodb::{
+    Client,
+    config::Builder,
+    error::SdkError,
+    operation::{
+        transact_write_items::TransactWriteItemsError, update_item::UpdateItemError,
+    },
+    primitives::Blob,
+    types::{AttributeValue, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::seal::Sealed;
+
+pub mod flows;
+pub mod outbox;
+pub mod profiles;
+pub mod users;
+
+/// Why the store did not do it.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    /// Somebody else was first: the row is not as it was when it was read.
+    #[error("the row changed meanwhile")]
+    Conflict,
+    /// The table did not answer, or is throttled.
+    #[error("the table did not answer")]
+    Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// A row is not of the form that this version writes.
+    #[error("a row could not be read")]
+    Unreadable(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+type Item = HashMap<String, AttributeValue>;
+
+/// How `due` is spread: a key always falls on the same shard while the number stays the same.
+#[derive(Clone, Copy, Debug)]
+pub struct Shards(u16);
+
+impl Shards {
+    /// This many shards, at least one.
+    #[must_use]
+    pub fn new(count: u16) -> Self {
+        Self(count.max(1))
+    }
+
+    /// The shard of `key`.
+    fn of(self, key: &str) -> String {
+        let hash = digest::digest(&digest::SHA256, key.as_bytes());
+        let [high, low, ..] = hash.as_ref() else { return "0".to_owned() };
+        (u16::from_be_bytes([*high, *low]) % self.0).to_string()
+    }
+
+    /// Every shard.
+    fn all(self) -> impl Iterator<Item = String> {
+        (0..self.0).map(|shard| shard.to_string())
+    }
+}
+
+/// A DynamoDB client that answers, or fails, well within a function's budget.
+fn client(aws: &SdkConfig) -> Client {
+    let timeouts = TimeoutConfig::builder()
+        .connect_timeout(Duration::from_secs(1))
+        .operation_attempt_timeout(Duration::from_secs(2))
+        .operation_timeout(Duration::from_secs(5));
+    let config = Builder::from(aws)
+        .timeout_config(timeouts.build())
+        .retry_config(RetryConfig::standard().with_max_attempts(3));
+    Client::from_conf(config.build())
+}
+
+fn unavailable<E, R>(error: SdkError<E, R>) -> StoreError
+where
+    SdkError<E, R>: std::error::Error + Send + Sync + 'static,
+{
+    StoreError::Unavailable(Box::new(error))
+}
+
+fn unreadable(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+    StoreError::Unreadable(error.into())
+}
+
+fn read<T: DeserializeOwned>(item: Item) -> Result<T, StoreError> {
+    serde_dynamo::from_item(item).map_err(unreadable)
+}
+
+fn write<T: Serialize>(row: &T) -> Result<Item, StoreError> {
+    serde_dynamo::to_item(row).map_err(unreadable)
+}
+
+fn value<T: Serialize>(value: &T) -> Result<AttributeValue, StoreError> {
+    serde_dynamo::to_attribute_value(value).map_err(unreadable)
+}
+
+fn text(text: impl Into<String>) -> AttributeValue {
+    AttributeValue::S(text.into())
+}
+
+fn number(number: impl ToString) -> AttributeValue {
+    AttributeValue::N(number.to_string())
+}
+
+fn binary(sealed: &Sealed) -> AttributeValue {
+    AttributeValue::B(Blob::new(sealed.as_bytes()))
+}
+
+fn sealed(attribute: Option<&AttributeValue>) -> Option<Sealed> {
+    Some(attribute?.as_b().ok()?.as_ref().to_vec().into())
+}
+
+/// A change of one row: what is set and removed, and under which condition.
+#[derive(Clone, Default)]
+struct Change {
+    set: Vec<String>,
+    add: Vec<String>,
+    remove: Vec<String>,
+    conditions: Vec<String>,
+    names: HashMap<String, String>,
+    values: Item,
+}
+
+impl Change {
+    fn new() -> Self {
+        Self::default()
+    }
+
+    fn set(mut self, name: &str, to: AttributeValue) -> Self {
+        let (name, value) = (self.name(name), self.value(to));
+        self.set.push(format!("{name} = {value}"));
+        self
+    }
+
+    fn set_if_missing(mut self, name: &str, to: AttributeValue) -> Self {
+        let (name, value) = (self.name(name), self.value(to));
+        self.set.push(format!("{name} = if_not_exists({name}, {value})"));
+        self
+    }
+
+    /// Sets it, or removes it where there is nothing to set.
+    fn put(self, name: &str, to: Option<AttributeValue>) -> Self {
+        match to {
+            Some(to) => self.set(name, to),
+            None => self.remove(name),
+        }
+    }
+
+    /// Sets every attribute of `row`.
+    fn set_all(self, row: Item) -> Self {
+        row.into_iter().fold(self, |change, (name, value)| change.set(&name, value))
+    }
+
+    fn add(mut self, name: &str, what: AttributeValue) -> Self {
+        let (name, value) = (self.name(name), self.value(what));
+        self.add.push(format!("{name} {value}"));
+        self
+    }
+
+    fn remove(mut self, name: &str) -> Self {
+        let name = self.name(name);
+        self.remove.push(name);
+        self
+    }
+
+    fn when(mut self, name: &str, comparison: &str, to: AttributeValue) -> Self {
+        let (name, value) = (self.name(name), self.value(to));
+        self.conditions.push(format!("{name} {comparison} {value}"));
+        self
+    }
+
+    fn when_exists(mut self, name: &str) -> Self {
+        let name = self.name(name);
+        self.conditions.push(format!("attribute_exists({name})"));
+        self
+    }
+
+    fn when_missing(mut self, name: &str) -> Self {
+        let name = self.name(name);
+        self.conditions.push(format!("attribute_not_exists({name})"));
+        self
+    }
+
+    fn name(&mut self, name: &str) -> String {
+        name.split('.')
+            .map(|part| {
+                let alias = format!("#{part}");
+                self.names.insert(alias.clone(), part.to_owned());
+                alias
+            })
+            .collect::<Vec<_>>()
+            .join(".")
+    }
+
+    fn value(&mut self, value: AttributeValue) -> String {
+        let alias = format!(":v{}", self.values.len());
+        self.values.insert(alias.clone(), value);
+        alias
+    }
+
+    fn condition(&self) -> Option<String> {
+        (!self.conditions.is_empty()).then(|| self.conditions.join(" AND "))
+    }
+
+    fn expression(&self) -> String {
+        [("SET", &self.set), ("ADD", &self.add), ("REMOVE", &self.remove)]
+            .into_iter()
+            .filter(|(_, clauses)| !clauses.is_empty())
+            .map(|(verb, clauses)| format!("{verb} {}", clauses.join(", ")))
+            .collect::<Vec<_>>()
+            .join(" ")
+    }
+
+    fn values(self) -> (HashMap<String, String>, Option<Item>) {
+        (self.names, (!self.values.is_empty()).then_some(self.values))
+    }
+
+    /// Carries the change out by itself, and tells the row as it is then.
+    async fn carry_out(self, client: &Client, table: &str, key: Item) -> Result<Item, StoreError> {
+        let (expression, condition) = (self.expression(), self.condition());
+        let (names, values) = self.values();
+        let answer = client
+            .update_item()
+            .table_name(table)
+            .set_key(Some(key))
+            .update_expression(expression)
+            .set_condition_expression(condition)
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(values)
+            .return_values(aws_sdk_dynamodb::types::ReturnValue::AllNew)
+            .return_values_on_condition_check_failure(ReturnValuesOnConditionCheckFailure::AllOld)
+            .send()
+            .await;
+        match answer {
+            Ok(answer) => Ok(answer.attributes.unwrap_or_default()),
+            Err(SdkError::ServiceError(error))
+                if matches!(error.err(), UpdateItemError::ConditionalCheckFailedException(_)) =>
+            {
+                Err(StoreError::Conflict)
+            }
+            Err(error) => Err(unavailable(error)),
+        }
+    }
+
+    fn in_transaction(self, table: &str, key: Item) -> Result<TransactWriteItem, StoreError> {
+        let (expression, condition) = (self.expression(), self.condition());
+        let (names, values) = self.values();
+        let update = Update::builder()
+            .table_name(table)
+            .set_key(Some(key))
+            .update_expression(expression)
+            .set_condition_expression(condition)
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(values)
+            .build()
+            .map_err(unreadable)?;
+        Ok(TransactWriteItem::builder().update(update).build())
+    }
+
+    /// Deletes the row under the change's conditions.
+    fn delete_in_transaction(self, table: &str, key: Item) -> Result<TransactWriteItem, StoreError> {
+        let condition = self.condition();
+        let (names, values) = self.values();
+        let delete = Delete::builder()
+            .table_name(table)
+            .set_key(Some(key))
+            .set_condition_expression(condition)
+            .set_expression_attribute_names((!names.is_empty()).then_some(names))
+            .set_expression_attribute_values(values)
+            .build()
+            .map_err(unreadable)?;
+        Ok(TransactWriteItem::builder().delete(delete).build())
+    }
+}
+
+/// Writes a whole new row in a transaction, whatever was there.
+fn put_in_transaction(table: &str, item: Item) -> Result<TransactWriteItem, StoreError> {
+    let put = Put::builder().table_name(table).set_item(Some(item)).build().map_err(unreadable)?;
+    Ok(TransactWriteItem::builder().put(put).build())
+}
+
+/// Does all of it or nothing. A repetition by the SDK is recognised by its token and done once.
+async fn transact(client: &Client, items: Vec<TransactWriteItem>) -> Result<(), StoreError> {
+    match client.transact_write_items().set_transact_items(Some(items)).send().await {
+        Ok(_) => Ok(()),
+        Err(SdkError::ServiceError(error))
+            if matches!(
+                error.err(),
+                TransactWriteItemsError::TransactionCanceledException(cancelled)
+                    if cancelled.cancellation_reasons().iter().any(|reason| {
+                        matches!(reason.code(), Some("ConditionalCheckFailed" | "TransactionConflict"))
+                    })
+            ) =>
+        {
+            Err(StoreError::Conflict)
+        }
+        Err(error) => Err(unavailable(error)),
+    }
+}
+
+/// The keys of a row that is due.
+async fn due(
+    client: &Client,
+    table: &str,
+    shards: Shards,
+    now: jiff::Timestamp,
+    limit: usize,
+) -> Result<Vec<Item>, StoreError> {
+    let mut rows = Vec::new();
+    for shard in shards.all() {
+        let left = limit - rows.len();
+        if left == 0 {
+            break;
+        }
+        let answer = client
+            .query()
+            .table_name(table)
+            .index_name("due")
+            .key_condition_expression("due_shard = :shard AND due_at <= :now")
+            .expression_attribute_values(":shard", text(shard))
+            .expression_attribute_values(":now", number(now.as_second()))
+            .limit(i32::try_from(left).unwrap_or(i32::MAX))
+            .send()
+            .await
+            .map_err(unavailable)?;
+        rows.extend(answer.items.unwrap_or_default());
+    }
+    Ok(rows)
+}
+
+/// The key of a row of the Vault table.
+fn row_key(pk: impl Into<String>, sk: impl Into<String>) -> Item {
+    Item::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])
+}
+
+fn key_part<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
+    item.get(name)?.as_s().ok().map(String::as_str)
+}

@@ -1,0 +1,380 @@
+//! What is to be said to a person: notices in the product, and an outbox that is mailed.
+//!
+//! A step of a token, its notice and its outbox entry are written in one transaction, under keys
+//! that name the step, so that nothing is said twice whatever is retried. A mail is *pending*,
+//! then *sending* (a conditional write, before the mail service is asked), then sent: an answer
+//! that never came counts as sent and is counted, because a second mail is worse than a late one.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Change, Item, StoreError, key_part, number,
+    profiles::{TokenKey, Vault, token_key},
+    put_in_transaction, read, row_key, text, transact, unavailable, value, write,
+};
+use crate::{
+    access::{Subject, TenantId},
+    profile::{ProfileId, TokenKind},
+    token::{Aged, Ladder, Step, Token, TokenId, days_left},
+};
+
+/// A person gets at most one mail in this time.
+pub const MAIL_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
+/// A mail that was begun and not heard of for so long counts as sent.
+const SENDING_LIMIT: SignedDuration = SignedDuration::from_mins(10);
+/// How long a notice is shown.
+const NOTICE_KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
+
+/// Something that a person is told.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Notice {
+    /// Its id among the person's notices.
+    pub id: String,
+    /// What happened.
+    pub step: Step,
+    /// The profile, its name, and the token.
+    pub profile: ProfileId,
+    /// The profile's name.
+    pub name: String,
+    /// What the token is for.
+    pub token: TokenKind,
+    /// The token.
+    pub token_id: TokenId,
+    /// When the token ends, or ended.
+    pub expires_at: Timestamp,
+    /// The days that were left when it was written.
+    pub days_left: i64,
+    /// When it was written.
+    pub at: Timestamp,
+    /// Whether the person has put it aside.
+    #[serde(default)]
+    pub dismissed: bool,
+}
+
+/// A person's outbox.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Outbox {
+    /// When the last mail went out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub last_sent_at: Option<Timestamp>,
+    /// Since when a mail is being sent, and what is in it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sending: Option<Sending>,
+    /// How often something was put into it; tells whether it is as it was when it was read.
+    #[serde(default)]
+    pub arrivals: u64,
+    /// How many mails were begun whose end is not known.
+    #[serde(default)]
+    pub unanswered: u64,
+    /// What waits to be mailed, with the sort keys.
+    #[serde(skip)]
+    pub entries: Vec<(String, Notice)>,
+}
+
+/// A mail that is under way.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sending {
+    /// Since when.
+    pub since: Timestamp,
+    /// The sort keys of the entries in it.
+    pub entries: Vec<String>,
+}
+
+impl Sending {
+    /// Whether nobody can be waiting for its answer any more.
+    #[must_use]
+    pub fn is_lost(&self, now: Timestamp) -> bool {
+        self.since + SENDING_LIMIT <= now
+    }
+}
+
+/// How a mail went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sent {
+    /// The mail service took it.
+    Accepted,
+    /// Nobody knows: it may have been sent.
+    Unanswered,
+}
+
+impl Vault {
+    /// Writes down what time did to a token, and tells its owner: all of it, once.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the row changed since it was read.
+    pub async fn age(
+        &self,
+        key: &TokenKey,
+        token: &Token,
+        aged: Aged,
+        ladder: &Ladder,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let next = Token { state: aged.state, considered_at: now, ..token.clone() };
+        let change = Change::new()
+            .when("generation", "=", number(token.generation))
+            .when("considered_at", "=", value(&token.considered_at)?)
+            .set_all(write(&next.state)?)
+            .set("considered_at", value(&now)?);
+        let change = self.schedule(change, key, &next, ladder);
+        let mut items = vec![change.in_transaction(&self.table, token_key(key))?];
+        if let (Some((step, at)), Some(expires_at)) = (aged.step, token.expires_at) {
+            let notice = Notice {
+                id: notice_id(key, step, at),
+                step,
+                profile: key.profile.clone(),
+                name: token.name.clone(),
+                token: token.token,
+                token_id: key.token.clone(),
+                expires_at,
+                days_left: days_left(expires_at, now),
+                at: now,
+                dismissed: false,
+            };
+            items.extend(self.telling(&key.tenant, &token.owner, &notice, now)?);
+        }
+        transact(&self.client, items).await
+    }
+
+    /// Lets a row that came up too early come up again when it is due.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the row changed since it was read.
+    pub async fn reschedule(&self, key: &TokenKey, token: &Token, ladder: &Ladder) -> Result<(), StoreError> {
+        let change = Change::new().when("generation", "=", number(token.generation));
+        let change = self.schedule(change, key, token, ladder);
+        change.carry_out(&self.client, &self.table, token_key(key)).await.map(drop)
+    }
+
+    fn telling(
+        &self,
+        tenant: &TenantId,
+        person: &Subject,
+        notice: &Notice,
+        now: Timestamp,
+    ) -> Result<Vec<aws_sdk_dynamodb::types::TransactWriteItem>, StoreError> {
+        let row = write(notice)?;
+        let mut shown = row.clone();
+        shown.extend(row_key(format!("T#{tenant}"), notice_sort_key(person, &notice.id)));
+        shown.insert("ttl".to_owned(), number((now + NOTICE_KEPT).as_second()));
+        let mut mailed = row;
+        mailed.extend(row_key(outbox_partition(tenant, person), format!("ENTRY#{}", notice.id)));
+        let head = Change::new()
+            .add("arrivals", number(1))
+            .set("due_shard", text(self.shards.of(&outbox_partition(tenant, person))))
+            .set("due_at", number(now.as_second()));
+        Ok(vec![
+            put_in_transaction(&self.table, shown)?,
+            put_in_transaction(&self.table, mailed)?,
+            head.in_transaction(&self.table, outbox_key(tenant, person))?,
+        ])
+    }
+
+    /// A person's outbox, read strongly.
+    ///
+    /// # Errors
+    /// When the table does not answer or a row cannot be read.
+    pub async fn outbox(&self, tenant: &TenantId, person: &Subject) -> Result<Outbox, StoreError> {
+        let (mut outbox, mut entries, mut start) = (Outbox::default(), Vec::new(), None);
+        loop {
+            let answer = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .key_condition_expression("pk = :pk")
+                .expression_attribute_values(":pk", text(outbox_partition(tenant, person)))
+                .consistent_read(true)
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(unavailable)?;
+            for row in answer.items.unwrap_or_default() {
+                match key_part(&row, "sk").map(str::to_owned) {
+                    Some(sk) if sk.starts_with("ENTRY#") => entries.push((sk, read(row)?)),
+                    _ => outbox = read(row)?,
+                }
+            }
+            start = answer.last_evaluated_key;
+            if start.is_none() {
+                outbox.entries = entries;
+                return Ok(outbox);
+            }
+        }
+    }
+
+    /// Begins a mail with these entries: from here on nobody else sends them.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when another mail is under way or went out meanwhile.
+    pub async fn begin_mail(
+        &self,
+        tenant: &TenantId,
+        person: &Subject,
+        outbox: &Outbox,
+        entries: &[String],
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let sending = Sending { since: now, entries: entries.to_vec() };
+        let change = Change::new().when_missing("sending");
+        let change = match outbox.last_sent_at {
+            Some(at) => change.when("last_sent_at", "=", value(&at)?),
+            None => change.when_missing("last_sent_at"),
+        };
+        let change = change
+            .set("sending", value(&sending)?)
+            .set("due_at", number((now + SENDING_LIMIT).as_second()));
+        change.carry_out(&self.client, &self.table, outbox_key(tenant, person)).await.map(drop)
+    }
+
+    /// Ends the mail that was begun at `since`: its entries are gone.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when somebody else ended it.
+    pub async fn end_mail(
+        &self,
+        tenant: &TenantId,
+        person: &Subject,
+        sending: &Sending,
+        sent: Sent,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let head = Change::new()
+            .when("sending.since", "=", value(&sending.since)?)
+            .remove("sending")
+            .set("last_sent_at", value(&sending.since)?)
+            // whatever came meanwhile is mailed when the interval is over
+            .set("due_at", number((sending.since + MAIL_INTERVAL).max(now).as_second()));
+        let head = match sent {
+            Sent::Accepted => head,
+            Sent::Unanswered => head.add("unanswered", number(1)),
+        };
+        let mut items = vec![head.in_transaction(&self.table, outbox_key(tenant, person))?];
+        for entry in &sending.entries {
+            items.push(Change::new().delete_in_transaction(&self.table, row_key(outbox_partition(tenant, person), entry))?);
+        }
+        transact(&self.client, items).await
+    }
+
+    /// Takes back a mail that certainly was not sent; it is tried again at `again`.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when somebody else ended it.
+    pub async fn take_back_mail(
+        &self,
+        tenant: &TenantId,
+        person: &Subject,
+        sending: &Sending,
+        again: Timestamp,
+    ) -> Result<(), StoreError> {
+        let change = Change::new()
+            .when("sending.since", "=", value(&sending.since)?)
+            .remove("sending")
+            .set("due_at", number(again.as_second()));
+        change.carry_out(&self.client, &self.table, outbox_key(tenant, person)).await.map(drop)
+    }
+
+    /// Lets the outbox rest: until `again`, or until something is put into it.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when something was put into it or a mail was begun meanwhile.
+    pub async fn rest_outbox(
+        &self,
+        tenant: &TenantId,
+        person: &Subject,
+        outbox: &Outbox,
+        stale: &[String],
+        again: Option<Timestamp>,
+    ) -> Result<(), StoreError> {
+        let head = Change::new()
+            .when_missing("sending")
+            .when("arrivals", "=", number(outbox.arrivals))
+            .put("due_at", again.map(|at| number(at.as_second())));
+        let head = if again.is_none() { head.remove("due_shard") } else { head };
+        let mut items = vec![head.in_transaction(&self.table, outbox_key(tenant, person))?];
+        for entry in stale {
+            items.push(Change::new().delete_in_transaction(&self.table, row_key(outbox_partition(tenant, person), entry))?);
+        }
+        transact(&self.client, items).await
+    }
+
+    /// A person's notices, newest first, before `before`.
+    ///
+    /// # Errors
+    /// When the table does not answer or a row cannot be read.
+    pub async fn notices(
+        &self,
+        tenant: &TenantId,
+        person: &Subject,
+        before: Option<&str>,
+        limit: i32,
+    ) -> Result<(Vec<Notice>, Option<String>), StoreError> {
+        let prefix = notice_sort_key(person, "");
+        let start = before.map(|id| row_key(format!("T#{tenant}"), notice_sort_key(person, id)));
+        let answer = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .key_condition_expression("pk = :pk AND begins_with(sk, :prefix)")
+            .expression_attribute_values(":pk", text(format!("T#{tenant}")))
+            .expression_attribute_values(":prefix", text(prefix))
+            .scan_index_forward(false)
+            .set_exclusive_start_key(start)
+            .limit(limit)
+            .send()
+            .await
+            .map_err(unavailable)?;
+        let more = answer.last_evaluated_key.is_some();
+        let notices: Vec<Notice> = answer.items.unwrap_or_default().into_iter().map(read).collect::<Result<_, _>>()?;
+        let next = notices.last().filter(|_| more).map(|notice| notice.id.clone());
+        Ok((notices, next))
+    }
+
+    /// Puts a notice aside; tells it as it is then, or `None` when there is none.
+    ///
+    /// # Errors
+    /// When the table does not answer or the row cannot be read.
+    pub async fn dismiss(
+        &self,
+        tenant: &TenantId,
+        person: &Subject,
+        id: &str,
+    ) -> Result<Option<Notice>, StoreError> {
+        let key = row_key(format!("T#{tenant}"), notice_sort_key(person, id));
+        let change = Change::new().when_exists("pk").set("dismissed", AttributeValue::Bool(true));
+        match change.carry_out(&self.client, &self.table, key).await {
+            Ok(item) => read(item).map(Some),
+            Err(StoreError::Conflict) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// Names the step: the moment at which it was due, the profile and the token.
+fn notice_id(key: &TokenKey, step: Step, at: Timestamp) -> String {
+    let step = match step {
+        Step::Warning => "warning",
+        Step::Expired => "expired",
+    };
+    format!("{:011}_{}_{}_{step}", at.as_second(), key.profile, key.token)
+}
+
+fn notice_sort_key(person: &Subject, id: &str) -> String {
+    format!("NOTICE#{}#{id}", person.encoded())
+}
+
+fn outbox_partition(tenant: &TenantId, person: &Subject) -> String {
+    format!("T#{tenant}#O#{person}")
+}
+
+fn outbox_key(tenant: &TenantId, person: &Subject) -> Item {
+    row_key(outbox_partition(tenant, person), "OUTBOX")
+}
+
+/// Whose outbox a row's key names.
+pub(super) fn owner_of(item: &Item) -> Option<(TenantId, Subject)> {
+    let (tenant, person) = key_part(item, "pk")?.strip_prefix("T#")?.split_once("#O#")?;
+    (key_part(item, "sk") == Some("OUTBOX")).then_some(())?;
+    Some((tenant.parse().ok()?, person.parse().ok()?))
+}

@@ -1,0 +1,376 @@
+//! Profiles and their tokens.
+//!
+//! A profile and its tokens share a partition, so one strong query sees all of it. Attaching a
+//! grant is one transaction over profile, token, connect session and whatever the new grant
+//! replaces: either all of it happened or nothing did. Owner and switches are written only where
+//! they are missing, so reauthenticating can never change them.
+
+use std::collections::BTreeSet;
+
+use aws_config::SdkConfig;
+use aws_sdk_dynamodb::Client;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+
+use super::{
+    Change, Item, Shards, StoreError, client, due, key_part, number,
+    flows::{Flows, Revocation, account_key, read_grant, sealed_fields},
+    read, text, transact, unavailable, value, write,
+};
+use crate::{
+    access::{Subject, TenantId},
+    connect::ConnectSession,
+    grant::{GrantPlace, SealedGrant},
+    profile::{Kind, Network, ProfileId, Switch},
+    token::{Ladder, Token, TokenId},
+};
+
+/// One account in one tenant.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Profile {
+    /// Its id.
+    pub profile: ProfileId,
+    /// What sort of account it is.
+    pub kind: Kind,
+    /// Its name at the network, when it was last connected.
+    pub name: String,
+    /// Who owns it; nobody, when the last owner gave it up.
+    #[serde(default)]
+    pub owners: BTreeSet<Subject>,
+}
+
+/// A profile and its tokens, without their secrets.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ProfileWithTokens {
+    /// The profile.
+    pub profile: Profile,
+    /// Its tokens.
+    pub tokens: Vec<Token>,
+}
+
+/// A page of profiles.
+#[derive(Debug)]
+pub struct Page {
+    /// The profiles, by id.
+    pub profiles: Vec<ProfileWithTokens>,
+    /// Where the next page begins, if there is one.
+    pub next: Option<ProfileId>,
+}
+
+/// What a row of the `due` index leads to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum DueRow {
+    /// A token whose time has done something to it.
+    Token(TokenKey),
+    /// A person's outbox.
+    Outbox(TenantId, Subject),
+}
+
+/// Where a token's row is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TokenKey {
+    /// Whose it is.
+    pub tenant: TenantId,
+    /// The profile.
+    pub profile: ProfileId,
+    /// The token.
+    pub token: TokenId,
+}
+
+/// The Vault table.
+#[derive(Clone, Debug)]
+pub struct Vault {
+    pub(super) client: Client,
+    pub(super) table: String,
+    pub(super) shards: Shards,
+}
+
+impl Vault {
+    /// The table with this name.
+    #[must_use]
+    pub fn new(aws: &SdkConfig, table: &str, shards: Shards) -> Self {
+        Self { client: client(aws), table: table.to_owned(), shards }
+    }
+
+    /// A profile with its tokens, read strongly.
+    ///
+    /// # Errors
+    /// When the table does not answer or a row cannot be read.
+    pub async fn profile(&self, tenant: &TenantId, id: &ProfileId) -> Result<Option<ProfileWithTokens>, StoreError> {
+        let mut rows = Vec::new();
+        let mut start = None;
+        loop {
+            let answer = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .key_condition_expression("pk = :pk")
+                .expression_attribute_values(":pk", text(partition(tenant, id)))
+                .consistent_read(true)
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(unavailable)?;
+            rows.extend(answer.items.unwrap_or_default());
+            start = answer.last_evaluated_key;
+            if start.is_none() {
+                break;
+            }
+        }
+        Ok(group(rows)?.pop())
+    }
+
+    /// The tenant's profiles in the order of their ids, after `after`, about `limit` rows of them.
+    ///
+    /// # Errors
+    /// When the table does not answer or a row cannot be read.
+    pub async fn profiles(
+        &self,
+        tenant: &TenantId,
+        after: Option<&ProfileId>,
+        limit: i32,
+    ) -> Result<Page, StoreError> {
+        // `#` ends a profile's id in the sort key and `$` is the character after it
+        let from = after.map_or_else(|| "#".to_owned(), |id| format!("{id}$"));
+        let mut rows = Vec::new();
+        let mut start = None;
+        loop {
+            let answer = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name("by_tenant")
+                .key_condition_expression("tenant = :tenant AND #item > :from")
+                .expression_attribute_names("#item", "item")
+                .expression_attribute_values(":tenant", text(tenant.as_str()))
+                .expression_attribute_values(":from", text(&from))
+                .limit(limit)
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(unavailable)?;
+            rows.extend(answer.items.unwrap_or_default());
+            start = answer.last_evaluated_key;
+            // the page may end within a profile: it goes on until one is complete
+            if start.is_none() || distinct_profiles(&rows) > 1 {
+                break;
+            }
+        }
+        let mut profiles = group(rows)?;
+        let mut next = None;
+        if start.is_some() {
+            profiles.pop();
+            next = profiles.last().map(|last| last.profile.profile.clone());
+        }
+        Ok(Page { profiles, next })
+    }
+
+    /// A token and its sealed grant, read strongly.
+    ///
+    /// # Errors
+    /// When the table does not answer or the row cannot be read.
+    pub async fn token(&self, key: &TokenKey) -> Result<Option<(Token, SealedGrant)>, StoreError> {
+        let get = self.client.get_item().table_name(&self.table).set_key(Some(token_key(key))).consistent_read(true);
+        let Some(item) = get.send().await.map_err(unavailable)?.item else { return Ok(None) };
+        let fields = item.get("sealed").cloned();
+        let token: Token = read(item)?;
+        let place = GrantPlace::of_token(&key.tenant, &token);
+        let grant = read_grant(fields.as_ref(), place).ok_or_else(|| super::unreadable("a token without its grant"))?;
+        Ok(Some((token, grant)))
+    }
+
+    /// Makes profile and token exist, or gives them their new secret, and completes the session.
+    ///
+    /// `replaced` is the generation that was read before, and the revocation of what it held
+    /// where that ends nothing else.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the session was completed meanwhile or the token changed.
+    #[expect(clippy::too_many_arguments, reason = "one transaction over four rows")]
+    pub async fn attach(
+        &self,
+        flows: &Flows,
+        session: &ConnectSession,
+        token: &Token,
+        grant: &SealedGrant,
+        replaced: Option<(u64, Option<Revocation>)>,
+        ladder: &Ladder,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let key = TokenKey { tenant: session.tenant.clone(), profile: token.profile.clone(), token: token.id() };
+        let owner = aws_sdk_dynamodb::types::AttributeValue::Ss(vec![token.owner.to_string()]);
+        let profile = Change::new()
+            .set("tenant", text(key.tenant.as_str()))
+            .set("item", text(format!("{}#", key.profile)))
+            .set("profile", value(&key.profile)?)
+            .set("kind", value(&key.profile.kind())?)
+            .set("name", text(&token.name))
+            .add("owners", owner)
+            .in_transaction(&self.table, profile_key(&key.tenant, &key.profile))?;
+
+        let mut facts = write(token)?;
+        let allow = facts.remove("allow").ok_or_else(|| super::unreadable("a token without switches"))?;
+        let cleared = ["reason", "cooling_until", "expires_at", "access_expires_at"];
+        let change = cleared.iter().filter(|name| !facts.contains_key(**name)).fold(Change::new(), |change, name| change.remove(name));
+        let account = account_key(key.profile.kind().network(), &token.app, &token.login);
+        let change = change
+            .set_all(facts)
+            .set_if_missing("allow", allow)
+            .set("tenant", text(key.tenant.as_str()))
+            .set("item", text(format!("{}#{}", key.profile, key.token)))
+            .set("account", text(account))
+            .set("sealed", sealed_fields(grant));
+        let change = self.schedule(change, &key, token, ladder);
+        let (change, revocation) = match replaced {
+            Some((generation, revocation)) => (change.when("generation", "=", number(generation)), revocation),
+            None => (change.when_missing("generation"), None),
+        };
+        let mut items = vec![profile, change.in_transaction(&self.table, token_key(&key))?, flows.completing(session, now)?];
+        if let Some(revocation) = &revocation {
+            items.push(flows.revoking(revocation, now)?);
+        }
+        transact(&self.client, items).await
+    }
+
+    /// Turns a switch of a token; tells the token as it is then, or `None` when there is none.
+    ///
+    /// # Errors
+    /// When the table does not answer or the row cannot be read.
+    pub async fn allow(&self, key: &TokenKey, switches: &[(Switch, bool)]) -> Result<Option<Token>, StoreError> {
+        let change = switches.iter().fold(Change::new().when_exists("generation"), |change, (switch, on)| {
+            change.set(&format!("allow.{}", switch.as_str()), aws_sdk_dynamodb::types::AttributeValue::Bool(*on))
+        });
+        match change.carry_out(&self.client, &self.table, token_key(key)).await {
+            Ok(item) => read(item).map(Some),
+            Err(StoreError::Conflict) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Deletes a token and leaves its grant to be revoked from `at` on.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the token changed since it was read.
+    pub async fn delete_token(
+        &self,
+        flows: &Flows,
+        key: &TokenKey,
+        token: &Token,
+        revocation: &Revocation,
+        at: Timestamp,
+    ) -> Result<(), StoreError> {
+        let delete = Change::new()
+            .when("generation", "=", number(token.generation))
+            .delete_in_transaction(&self.table, token_key(key))?;
+        transact(&self.client, vec![delete, flows.revoking(revocation, at)?]).await
+    }
+
+    /// Deletes a profile that has no tokens left.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn delete_profile(&self, tenant: &TenantId, id: &ProfileId) -> Result<(), StoreError> {
+        let delete = self.client.delete_item().table_name(&self.table).set_key(Some(profile_key(tenant, id)));
+        delete.send().await.map_err(unavailable)?;
+        Ok(())
+    }
+
+    /// Whether a token of any tenant lives on what this login granted to this app.
+    ///
+    /// The index only says where to look: each row that it names is read strongly.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn lives_on(&self, network: Network, app: &str, login: &str) -> Result<bool, StoreError> {
+        let account = account_key(network, app, login);
+        let mut start = None;
+        loop {
+            let answer = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name("by_account")
+                .key_condition_expression("account = :account")
+                .expression_attribute_values(":account", text(&account))
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(unavailable)?;
+            for row in answer.items.unwrap_or_default() {
+                let Some(key) = token_key_of(&row) else { continue };
+                if self.token(&key).await?.is_some_and(|(token, _)| token.login == login && token.app == app) {
+                    return Ok(true);
+                }
+            }
+            start = answer.last_evaluated_key;
+            if start.is_none() {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// The rows that are due, at most `limit`.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<DueRow>, StoreError> {
+        let rows = due(&self.client, &self.table, self.shards, now, limit).await?;
+        Ok(rows.iter().filter_map(due_row).collect())
+    }
+
+    /// Lets the token's row come up in the `due` index when something will be due, or never.
+    pub(super) fn schedule(&self, change: Change, key: &TokenKey, token: &Token, ladder: &Ladder) -> Change {
+        let shard = self.shards.of(&format!("{}{}", partition(&key.tenant, &key.profile), key.token));
+        let due_at = token.next_due(ladder);
+        change
+            .put("due_shard", due_at.map(|_| text(shard)))
+            .put("due_at", due_at.map(|at| number(at.as_second())))
+    }
+}
+
+fn partition(tenant: &TenantId, profile: &ProfileId) -> String {
+    format!("T#{tenant}#P#{profile}")
+}
+
+fn profile_key(tenant: &TenantId, profile: &ProfileId) -> Item {
+    super::row_key(partition(tenant, profile), "PROFILE")
+}
+
+pub(super) fn token_key(key: &TokenKey) -> Item {
+    super::row_key(partition(&key.tenant, &key.profile), format!("TOKEN#{}", key.token))
+}
+
+fn due_row(item: &Item) -> Option<DueRow> {
+    if let Some((tenant, subject)) = super::outbox::owner_of(item) {
+        return Some(DueRow::Outbox(tenant, subject));
+    }
+    token_key_of(item).map(DueRow::Token)
+}
+
+/// The token that a row's key names.
+fn token_key_of(item: &Item) -> Option<TokenKey> {
+    let (tenant, profile) = key_part(item, "pk")?.strip_prefix("T#")?.split_once("#P#")?;
+    let token = key_part(item, "sk")?.strip_prefix("TOKEN#")?;
+    Some(TokenKey { tenant: tenant.parse().ok()?, profile: profile.parse().ok()?, token: token.parse().ok()? })
+}
+
+fn distinct_profiles(rows: &[Item]) -> usize {
+    rows.iter().filter_map(|row| key_part(row, "profile")).collect::<BTreeSet<_>>().len()
+}
+
+/// Puts rows together that are of one profile. A token whose profile row is not there (yet) in an
+/// index is left out.
+fn group(rows: Vec<Item>) -> Result<Vec<ProfileWithTokens>, StoreError> {
+    let mut profiles: Vec<ProfileWithTokens> = Vec::new();
+    for row in rows {
+        if row.contains_key("token") {
+            let token: Token = read(row)?;
+            if let Some(last) = profiles.last_mut().filter(|last| last.profile.profile == token.profile) {
+                last.tokens.push(token);
+            }
+        } else {
+            profiles.push(ProfileWithTokens { profile: read(row)?, tokens: Vec::new() });
+        }
+    }
+    Ok(profiles)
+}

@@ -1,0 +1,368 @@
+//! The rules of the house, held against the code itself: who may import whom, what a function can reach, which routes
+//! are open, and that every security requirement has the test that SECURITY.md names.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
+
+use sandbox::template::{Function, Statement, Template};
+
+const FUNCTIONS: [&str; 5] = ["authorizer", "expiry-sweep", "oauth-callback", "oauth-start", "tokens"];
+
+/// The modules of `shared`; each imports only what stands above it.
+const SHARED: [&str; 18] = [
+    "clock", "random", "secret", "profile", "access", "token", "health", "seal", "apps", "network", "exchange",
+    "connect", "keys", "grant", "store", "mail", "refresh", "edge",
+];
+
+/// Those of them that do no I/O, and what they can do without.
+const PURE: [&str; 8] = ["profile", "access", "token", "health", "secret", "seal", "network", "connect"];
+const IMPURE: [&str; 5] = ["aws_config", "aws_sdk_", "reqwest", "tokio", "std::fs"];
+
+/// What can be called by anybody on the internet.
+const PUBLIC_ROUTES: [&str; 3] = ["GET /oauth/callback/{network}", "GET /oauth/start", "GET /openapi.json"];
+
+/// What a function holds, and what it is given for that: variables of its environment, resources of its role.
+const REACH: [(&str, &[&str], &[&str]); 5] = [
+    ("Vault", &["VAULT_TABLE"], &["${Vault.Arn}"]),
+    ("Flows", &["FLOWS_TABLE"], &["${Flows.Arn}"]),
+    ("TenantKeys", &["KEYS_TABLE", "KMS_KEY", "STAGE"], &["${Keys.Arn}", "${Key.Arn}"]),
+    ("Apps", &["APPS_SECRET"], &["${Apps}"]),
+    ("Mailer", &["MAIL_FROM"], &["identity/${MailFrom}"]),
+];
+
+/// The requirements that are met by now; the others wait for their features.
+const MET: &str = "S1 S2 S3 S4 S5 S6 S7 S8 S9 S10 S11 S12 S13 S14 S15 S17 S19 S20 S21 S22 S23 S24 S25 S26 S30 S31 S33 \
+                   S34 S35 S36 S38 S38a S39 S40 S42 S52 S56 S57 S59 S64 S66 S67 S68 S70 S71";
+
+#[test]
+fn a_function_imports_shared_and_no_other_function() {
+    for function in FUNCTIONS {
+        let mut others = FUNCTIONS.to_vec();
+        others.extend(["sandbox", "tests"]);
+        let dependencies = dependencies(&format!("functions/{function}"));
+        assert!(dependencies.contains("shared"), "{function} has the domain of its own");
+        assert!(others.iter().all(|other| !dependencies.contains(*other)), "{function} imports {dependencies:?}");
+    }
+}
+
+#[test]
+fn nothing_but_the_tests_imports_the_sandbox() {
+    assert!(!dependencies("shared").contains("sandbox"));
+    assert!(dependencies("tests").contains("sandbox"));
+}
+
+#[test]
+fn imports_within_shared_point_one_way() {
+    for file in rust_files("shared/src") {
+        let module = module_of(&file);
+        let Some(place) = SHARED.iter().position(|known| *known == module) else {
+            assert_eq!(module, "lib", "{module} has no place in the order of shared's modules yet");
+            continue;
+        };
+        for imported in imports(&production_code(&file)) {
+            let above = SHARED[..=place].contains(&imported.as_str());
+            assert!(above, "{} imports {imported}, which stands below {module}", file.display());
+        }
+    }
+}
+
+#[test]
+fn the_pure_modules_do_no_input_or_output() {
+    for file in rust_files("shared/src").into_iter().filter(|file| PURE.contains(&module_of(file).as_str())) {
+        let code = production_code(&file);
+        for impure in IMPURE {
+            assert!(!code.contains(impure), "{} uses {impure}", file.display());
+        }
+    }
+}
+
+#[test]
+fn files_are_short() {
+    for file in all_rust_files() {
+        let lines = text(&file).lines().count();
+        assert!(lines < 1000, "{} has {lines} lines", file.display());
+        if lines > 500 {
+            println!("{} has {lines} lines: it is asking for a second idea", file.display());
+        }
+    }
+}
+
+#[test]
+fn a_main_is_a_parts_list() {
+    for function in FUNCTIONS {
+        let lines = main_of(function).lines().count();
+        assert!(lines <= 50, "functions/{function}/src/main.rs has {lines} lines");
+    }
+}
+
+#[test]
+fn the_template_deploys_the_functions_that_are_there() {
+    let mut deployed: Vec<_> = Template::deployed().functions.iter().map(|function| function.name.as_str()).collect();
+    deployed.sort_unstable();
+    assert_eq!(deployed, FUNCTIONS);
+}
+
+#[test]
+fn a_function_reads_the_environment_that_the_template_gives_it() {
+    for function in &Template::deployed().functions {
+        let given: BTreeSet<_> = function.environment.keys().cloned().collect();
+        let mut read = variables(&main_of(&function.name));
+        read.remove("NETWORK_ENDPOINT"); // the sandbox's own; accepted for loopback addresses alone
+        assert_eq!(read, given, "{}: what main.rs reads, and what template.yaml gives", function.name);
+    }
+}
+
+#[test]
+fn a_function_reaches_what_its_struct_holds_and_nothing_else() {
+    for function in &Template::deployed().functions {
+        let main = main_of(&function.name);
+        for (held, variables, resources) in REACH {
+            let holds = main.contains(&format!("{held}::"));
+            for variable in variables {
+                assert_eq!(function.environment.contains_key(*variable), holds, "{}: {variable}", function.name);
+            }
+            for resource in resources {
+                assert_eq!(may_use(function, resource), holds, "{}: {resource}", function.name);
+            }
+        }
+    }
+}
+
+// S70
+#[test]
+fn every_function_has_a_role_of_its_own_without_wildcards() {
+    let functions = &Template::deployed().functions;
+    let roles: BTreeSet<_> = functions.iter().map(|function| &function.role).collect();
+    assert_eq!(roles.len(), functions.len());
+    for function in functions {
+        assert!(!function.statements.is_empty(), "{} has no role", function.name);
+        for statement in &function.statements {
+            for word in statement.actions.iter().chain(&statement.resources) {
+                assert!(!word.contains('*'), "{}: {word}", function.name);
+            }
+        }
+    }
+}
+
+// S70
+#[test]
+fn the_key_is_used_for_this_stage_and_with_identifiers_alone() {
+    for function in &Template::deployed().functions {
+        let of_key = |statement: &&Statement| statement.actions.iter().any(|action| action.starts_with("kms:"));
+        for statement in function.statements.iter().filter(of_key) {
+            assert_eq!(statement.resources, ["${Key.Arn}"], "{}", function.name);
+            assert_eq!(statement.condition["StringEquals"]["kms:EncryptionContext:stage"], "${Stage}");
+            let context = &statement.condition["ForAllValues:StringEquals"]["kms:EncryptionContextKeys"];
+            assert_eq!(context.to_string(), r#"["stage","tenant","version"]"#, "{}", function.name);
+        }
+    }
+}
+
+// S71
+#[test]
+fn every_route_is_authorised_but_an_explicit_list() {
+    let mut public: Vec<_> = Template::deployed()
+        .routes
+        .iter()
+        .filter(|route| route.public)
+        .map(|route| format!("{} {}", route.method, route.path))
+        .collect();
+    public.sort_unstable();
+    assert_eq!(public, PUBLIC_ROUTES);
+}
+
+// S66
+#[test]
+fn an_http_function_ends_before_the_api_gives_up() {
+    let template = Template::deployed();
+    for route in &template.routes {
+        let function = template.functions.iter().find(|function| function.name == route.function).unwrap();
+        assert!(function.timeout < 29, "{} may take {} s", function.name, function.timeout);
+    }
+}
+
+#[test]
+fn one_tls_stack_and_one_http_stack_are_compiled() {
+    let lock = text(&root().join("Cargo.lock"));
+    for name in ["rustls", "hyper"] {
+        assert_eq!(lock.matches(&format!("name = \"{name}\"\n")).count(), 1, "versions of {name}");
+    }
+    for name in ["native-tls", "openssl", "openssl-sys"] {
+        assert!(!lock.contains(&format!("name = \"{name}\"\n")), "{name}");
+    }
+}
+
+#[test]
+fn every_requirement_that_is_met_is_listed_with_its_tests() {
+    let listed = listed_tests();
+    for number in MET.split(' ') {
+        let tests = listed.get(number).map_or(0, BTreeSet::len);
+        assert!(tests > 0, "SECURITY.md names no test for {number}");
+    }
+}
+
+#[test]
+fn security_md_and_the_tests_agree() {
+    let marked: BTreeSet<_> = all_rust_files().iter().flat_map(|file| marked_tests(&text(file))).collect();
+    let listed: BTreeSet<_> = listed_tests()
+        .into_iter()
+        .flat_map(|(number, tests)| tests.into_iter().map(move |test| (number.clone(), test)))
+        .collect();
+    let unmarked: Vec<_> = listed.difference(&marked).collect();
+    let unlisted: Vec<_> = marked.difference(&listed).collect();
+    assert!(unmarked.is_empty(), "SECURITY.md lists tests that no comment with the number stands above: {unmarked:#?}");
+    assert!(unlisted.is_empty(), "SECURITY.md does not list these tests yet: {unlisted:#?}");
+}
+
+#[test]
+fn the_marks_of_a_test_are_read() {
+    let code = "// S22, S38a\n#[test]\nfn a_row_that_was_moved_stays_closed() {\n    // S1 is not about this\n    x();\n}\n\nfn other() {}";
+    let test = |number: &str| (number.to_owned(), "a_row_that_was_moved_stays_closed".to_owned());
+    assert_eq!(marked_tests(code), [test("S22"), test("S38a")]);
+    assert_eq!(imports("use crate::{a::{b, c}, d};\nlet x = crate::e::f();"), ["a", "d", "e"]);
+}
+
+/// Number → tests, from the table of SECURITY.md: `| S23 | what is required | `a_test`, `another` |`.
+fn listed_tests() -> BTreeMap<String, BTreeSet<String>> {
+    let mut listed = BTreeMap::new();
+    for line in text(&root().join("SECURITY.md")).lines() {
+        let cells: Vec<_> = line.split('|').map(str::trim).collect();
+        let ["", number, _, tests, ""] = cells[..] else { continue };
+        let tests: BTreeSet<_> = tests
+            .split('`')
+            .skip(1)
+            .step_by(2)
+            .filter_map(|name| name.rsplit("::").next())
+            .map(str::to_owned)
+            .collect();
+        if is_number(number) && !tests.is_empty() {
+            listed.insert(number.to_owned(), tests);
+        }
+    }
+    listed
+}
+
+/// The tests that stand under a comment such as `// S22, S23`, once for each number.
+fn marked_tests(code: &str) -> Vec<(String, String)> {
+    let mut tests = Vec::new();
+    let mut numbers: Vec<&str> = Vec::new();
+    for line in code.lines().map(str::trim) {
+        if let Some(comment) = line.strip_prefix("// ") {
+            numbers.extend(comment.split([' ', ',']).take_while(|word| is_number(word) || word.is_empty()));
+            numbers.retain(|number| !number.is_empty());
+        } else if let Some((_, signature)) = line.split_once("fn ") {
+            let name = signature.split(['(', '<']).next().unwrap_or_default();
+            tests.extend(numbers.drain(..).map(|number| (number.to_owned(), name.to_owned())));
+        } else if !line.starts_with("#[") && !line.starts_with("///") {
+            numbers.clear();
+        }
+    }
+    tests
+}
+
+fn is_number(word: &str) -> bool {
+    word.strip_prefix('S').is_some_and(|digits| digits.starts_with(|first: char| first.is_ascii_digit()))
+}
+
+/// The modules of the same crate that `code` names.
+fn imports(code: &str) -> Vec<String> {
+    let mut modules = Vec::new();
+    for (at, start) in code.match_indices("crate::") {
+        let rest = &code[at + start.len()..];
+        let Some(list) = rest.strip_prefix('{') else {
+            modules.push(first_word(rest));
+            continue;
+        };
+        let mut depth = 0;
+        let mut begins = true;
+        for (at, character) in list.char_indices() {
+            match character {
+                '{' => depth += 1,
+                '}' if depth == 0 => break,
+                '}' => depth -= 1,
+                ',' if depth == 0 => begins = true,
+                _ if begins && !character.is_whitespace() => {
+                    modules.push(first_word(&list[at..]));
+                    begins = false;
+                }
+                _ => {}
+            }
+        }
+    }
+    modules
+}
+
+fn first_word(code: &str) -> String {
+    code.chars().take_while(|character| character.is_alphanumeric() || *character == '_').collect()
+}
+
+/// The string literals that look like variables of an environment.
+fn variables(code: &str) -> BTreeSet<String> {
+    let named = |word: &&str| {
+        word.starts_with(|first: char| first.is_ascii_uppercase())
+            && word.chars().all(|character| character.is_ascii_uppercase() || character == '_')
+    };
+    code.split('"').skip(1).step_by(2).filter(named).map(str::to_owned).collect()
+}
+
+fn may_use(function: &Function, resource: &str) -> bool {
+    function.statements.iter().flat_map(|statement| &statement.resources).any(|allowed| allowed.ends_with(resource))
+}
+
+fn main_of(function: &str) -> String {
+    text(&root().join("functions").join(function).join("src/main.rs"))
+}
+
+/// The crates that a crate depends on, its development included.
+fn dependencies(krate: &str) -> BTreeSet<String> {
+    let manifest = text(&root().join(krate).join("Cargo.toml"));
+    let section = manifest.split("\n[").filter(|section| section.contains("dependencies]"));
+    let names = section.flat_map(str::lines).filter_map(|line| line.split(['.', ' ', '=']).next());
+    names.filter(|name| !name.is_empty()).map(str::to_owned).collect()
+}
+
+/// What a file holds before its own tests, without comments.
+fn production_code(file: &Path) -> String {
+    let text = text(file);
+    let code = text.split("#[cfg(test)]\nmod tests").next().unwrap_or_default();
+    code.lines().filter(|line| !line.trim_start().starts_with("//")).map(|line| format!("{line}\n")).collect()
+}
+
+/// `shared/src/store/flows.rs` belongs to `store`.
+fn module_of(file: &Path) -> String {
+    let inner = file.strip_prefix(root().join("shared/src")).expect("a file of shared");
+    let first = inner.iter().next().expect("a name").to_string_lossy();
+    first.trim_end_matches(".rs").to_owned()
+}
+
+fn all_rust_files() -> Vec<PathBuf> {
+    ["functions", "sandbox", "shared", "tests"].into_iter().flat_map(rust_files).collect()
+}
+
+fn rust_files(directory: &str) -> Vec<PathBuf> {
+    let mut files = Vec::new();
+    let mut directories = vec![root().join(directory)];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(&directory).expect("a directory of the project") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                files.push(path);
+            }
+        }
+    }
+    files.sort();
+    files
+}
+
+fn text(file: &Path) -> String {
+    fs::read_to_string(file).unwrap_or_else(|error| panic!("{}: {error}", file.display()))
+}
+
+fn root() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("the workspace").to_owned()
+}
