@@ -184,7 +184,7 @@ impl World {
 
     fn keys_of(&self, stage: &str, kms_key: &str) -> TenantKeys {
         let config = KeysConfig { table: "Keys".to_owned(), kms_key: kms_key.to_owned(), stage: stage.to_owned() };
-        TenantKeys::new(self.dynamodb(), self.kms(), config, clock(&self.seconds), Random::system())
+        TenantKeys::with_clients(self.dynamodb(), self.kms(), config, clock(&self.seconds), Random::system())
     }
 
     fn later(&self, minutes: i64) {
@@ -193,6 +193,10 @@ impl World {
 
     fn down(&self, target: &str, mode: Mode) {
         self.faults.put(Fault { target: target.to_owned(), mode, times: u32::MAX, status: 503, delay_ms: 0 });
+    }
+
+    fn fail_once(&self, target: &str, mode: Mode) {
+        self.faults.put(Fault { target: target.to_owned(), mode, times: 1, status: 503, delay_ms: 1_000 });
     }
 
     fn calls(&self, target: &str) -> u64 {
@@ -272,15 +276,26 @@ async fn many_first_seals_at_once_make_one_key() {
 }
 
 #[tokio::test]
+async fn the_loser_of_a_race_for_the_first_key_takes_the_winners() {
+    let world = World::start().await;
+    world.fail_once("dynamodb/PutItem", Mode::Slow);
+    let slow = world.keys();
+    let losing = tokio::spawn(async move { slow.seal(&PLACE, &"a secret".into()).await });
+    while world.calls("dynamodb/PutItem") == 0 && !losing.is_finished() {
+        tokio::task::yield_now().await;
+    }
+    let won = world.keys().seal(&PLACE, &"a secret".into()).await.unwrap();
+    let lost = losing.await.unwrap().unwrap();
+    assert_eq!(world.calls("kms/GenerateDataKeyWithoutPlaintext"), 2);
+    for sealed in [won, lost] {
+        assert!(world.keys().open(&PLACE, &sealed).await.is_ok());
+    }
+}
+
+#[tokio::test]
 async fn a_first_key_whose_storing_was_not_confirmed_is_the_key() {
     let world = World::start().await;
-    world.faults.put(Fault {
-        target: "dynamodb/PutItem".to_owned(),
-        mode: Mode::LostReply,
-        times: 1,
-        status: 0,
-        delay_ms: 0,
-    });
+    world.fail_once("dynamodb/PutItem", Mode::LostReply);
     assert!(matches!(world.keys().current("acme").await, Err(KeysError::Unavailable(_))));
     let sealed = world.keys().seal(&PLACE, &"a secret".into()).await.unwrap();
     assert!(world.keys().open(&PLACE, &sealed).await.is_ok());
@@ -399,6 +414,9 @@ async fn a_key_that_was_deleted_or_disabled_does_not_outlive_the_next_question()
     world.later(5);
     world.kms().disable_key().key_id(world.cloud.kms_key()).send().await.unwrap();
     assert!(matches!(keys.open(&PLACE, &sealed).await, Err(KeysError::Refused(_))));
+    world.down("kms/Decrypt", Mode::Status);
+    assert!(matches!(keys.open(&PLACE, &sealed).await, Err(KeysError::Unavailable(_))), "refused once is not held");
+    world.faults.clear();
 
     world.kms().enable_key().key_id(world.cloud.kms_key()).send().await.unwrap();
     assert!(keys.open(&PLACE, &sealed).await.is_ok());

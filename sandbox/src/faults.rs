@@ -21,7 +21,7 @@ use http::{Request, StatusCode, request::Parts};
 use http_body_util::BodyExt as _;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use serde::{Deserialize, Serialize};
-use tokio::net::TcpListener;
+use tokio::{net::TcpListener, task::JoinSet};
 use tower::ServiceExt as _;
 
 /// How a call goes wrong.
@@ -215,10 +215,16 @@ fn dropped() -> Response {
     response
 }
 
-/// Serves `router` on `listener` until the task is dropped, counting calls and applying faults.
+/// Serves `router` on `listener` until the task is dropped, counting calls and applying faults; the
+/// connections end with it.
 pub async fn serve(listener: TcpListener, router: Router, faulty: Faulty) {
+    let mut connections = JoinSet::new();
     loop {
-        let Ok((stream, _)) = listener.accept().await else { continue };
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(_) = connections.join_next() => continue,
+        };
+        let Ok((stream, _)) = accepted else { continue };
         let (router, faulty) = (router.clone(), faulty.clone());
         let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
             let (router, faulty) = (router.clone(), faulty.clone());
@@ -228,7 +234,7 @@ pub async fn serve(listener: TcpListener, router: Router, faulty: Faulty) {
                 if response.extensions().get::<Drop>().is_some() { Err("dropped on purpose") } else { Ok(response) }
             }
         });
-        tokio::spawn(async move {
+        connections.spawn(async move {
             // the other side closing early is no failure of ours
             let _closed = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())

@@ -1,3 +1,4 @@
 //! The cloud and the networks on one machine.
+pub mod cloud;
 pub mod data;
 pub mod faults;

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 use crate::{
     access::{Subject, TenantId},
     network::{Account, Failure, Terms},
-    profile::{Kind, ProfileId, TokenKind},
+    profile::{Kind, Network, ProfileId, TokenKind},
     secret::{SecretHash, SessionId},
 };
 
@@ -67,8 +67,6 @@ pub enum EndingCode {
     AppRejected,
     /// The network refused for another reason, or its answer made no sense.
     NetworkRefused,
-    /// The answer came from another issuer than the network's.
-    IssuerMismatch,
     /// A part of the product was down.
     Unavailable,
     /// Its time was over.
@@ -88,7 +86,6 @@ impl EndingCode {
             Self::NetworkUnavailable => "network_unavailable",
             Self::AppRejected => "app_rejected",
             Self::NetworkRefused => "network_refused",
-            Self::IssuerMismatch => "issuer_mismatch",
             Self::Unavailable => "unavailable",
             Self::SessionExpired => "session_expired",
         }
@@ -158,13 +155,6 @@ impl Ending {
             ),
         };
         Self::new(code, detail)
-    }
-
-    /// The answer names another issuer.
-    #[must_use]
-    pub fn issuer_mismatch(kind: Kind) -> Self {
-        let network = kind.network().title();
-        Self::new(EndingCode::IssuerMismatch, format!("The answer did not come from {network}. Start again."))
     }
 
     /// A part of the product was down.
@@ -278,6 +268,13 @@ impl ConnectSession {
         };
         format!("{}{separator}connect_session={}&{name}={value}", self.return_url, self.id)
     }
+}
+
+/// Where a network sends browsers back to: its own for every network, and made of what the operator
+/// set, never of a header.
+#[must_use]
+pub fn redirect_uri(public_url: &str, network: Network) -> String {
+    format!("{public_url}/oauth/callback/{network}")
 }
 
 /// What the browser brings back to the return address.

@@ -13,8 +13,10 @@ use std::{
     error::Error,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
 };
 
+use aws_config::{SdkConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::{operation::put_item::PutItemError, types::AttributeValue};
 use aws_sdk_kms::{
     error::{ProvideErrorMetadata, SdkError},
@@ -98,9 +100,23 @@ pub struct TenantKeys {
 }
 
 impl TenantKeys {
-    /// Reaches keys through these clients; holds none yet.
+    /// Reaches the table and KMS, each well within a function's budget; holds no key yet.
     #[must_use]
-    pub fn new(
+    pub fn new(aws: &SdkConfig, config: KeysConfig, clock: Clock, random: Random) -> Self {
+        let timeouts = TimeoutConfig::builder()
+            .connect_timeout(Duration::from_secs(1))
+            .operation_attempt_timeout(Duration::from_secs(2))
+            .operation_timeout(Duration::from_secs(5))
+            .build();
+        let dynamodb = aws_sdk_dynamodb::config::Builder::from(aws).timeout_config(timeouts.clone());
+        let kms = aws_sdk_kms::config::Builder::from(aws).timeout_config(timeouts);
+        let dynamodb = aws_sdk_dynamodb::Client::from_conf(dynamodb.build());
+        Self::with_clients(dynamodb, aws_sdk_kms::Client::from_conf(kms.build()), config, clock, random)
+    }
+
+    /// Reaches the table and KMS through these clients; holds no key yet.
+    #[must_use]
+    pub fn with_clients(
         dynamodb: aws_sdk_dynamodb::Client,
         kms: aws_sdk_kms::Client,
         config: KeysConfig,

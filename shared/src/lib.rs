@@ -1,17 +1,23 @@
-//! The domain of Tokenward and its few doors to the outside.
+//! The domain of Tokenward and its few doors to the outside, from pure to impure: a module uses
+//! those above it in this list and none below.
 
-pub mod access;
-pub mod apps;
 pub mod clock;
+pub mod profile;
+pub mod access;
+pub mod token;
+pub mod health;
+pub mod random;
+pub mod secret;
+pub mod seal;
+pub mod apps;
+pub mod network;
 pub mod connect;
 pub mod exchange;
-pub mod grant;
-pub mod health;
 pub mod keys;
-pub mod network;
-pub mod profile;
-pub mod random;
-pub mod seal;
-pub mod secret;
+pub mod grant;
 pub mod store;
-pub mod token;
+pub mod revoke;
+pub mod mail;
+pub mod page;
+pub mod edge;
+pub mod cloud;

@@ -8,6 +8,9 @@ use std::fmt;
 
 use aws_lc_rs::{constant_time, digest};
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+use cookie::Cookie;
+use http::{HeaderMap, HeaderValue, header};
+use jiff::SignedDuration;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 
@@ -120,6 +123,62 @@ impl LinkSecret {
     #[must_use]
     pub fn expose(&self) -> String {
         format!("{}.{}", self.id, self.secret.expose_secret())
+    }
+}
+
+/// The cookie that binds a flow to the browser that started it.
+///
+/// Its name holds the session, so that tabs never cross; `__Host-` ties it to this host alone
+/// (RFC 6265bis §4.1.3.2).
+#[derive(Debug)]
+pub struct FlowCookie(LinkSecret);
+
+impl FlowCookie {
+    /// A new cookie for the session `id`.
+    #[must_use]
+    pub fn new(id: SessionId, random: &Random) -> Self {
+        Self(LinkSecret::new(id, random))
+    }
+
+    /// What the row keeps.
+    #[must_use]
+    pub fn hash(&self) -> SecretHash {
+        self.0.hash()
+    }
+
+    /// Whether the browser that sent these header fields has the cookie that was hashed.
+    #[must_use]
+    pub fn is_in(headers: &HeaderMap, id: &SessionId, hash: Option<&SecretHash>) -> bool {
+        let (name, Some(hash)) = (Self::name(id), hash) else { return false };
+        let lines = headers.get_all(header::COOKIE).into_iter().filter_map(|line| line.to_str().ok());
+        lines.flat_map(Cookie::split_parse).flatten().any(|cookie| {
+            cookie.name() == name && hash.matches(&SecretString::from(cookie.value()))
+        })
+    }
+
+    /// Gives the cookie to the browser for so long.
+    pub fn set(&self, headers: &mut HeaderMap, age: SignedDuration) {
+        Self::write(headers, &self.0.id, self.0.secret.expose_secret(), age);
+    }
+
+    /// Takes the cookie of the session `id` back.
+    pub fn take_back(headers: &mut HeaderMap, id: &SessionId) {
+        Self::write(headers, id, "", SignedDuration::ZERO);
+    }
+
+    fn write(headers: &mut HeaderMap, id: &SessionId, value: &str, age: SignedDuration) {
+        let line = format!(
+            "{}={value}; Path=/; Max-Age={}; Secure; HttpOnly; SameSite=Lax",
+            Self::name(id),
+            age.as_secs()
+        );
+        if let Ok(line) = HeaderValue::try_from(line) {
+            headers.append(header::SET_COOKIE, line);
+        }
+    }
+
+    fn name(id: &SessionId) -> String {
+        format!("__Host-flow-{id}")
     }
 }
 

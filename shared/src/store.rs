@@ -19,6 +19,7 @@ use aws_sdk_dynamodb::{
     primitives::Blob,
     types::{AttributeValue, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update},
 };
+use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::seal::Sealed;
@@ -307,20 +308,29 @@ async fn transact(client: &Client, items: Vec<TransactWriteItem>) -> Result<(), 
     }
 }
 
-/// The keys of a row that is due.
-async fn due(
-    client: &Client,
-    table: &str,
-    shards: Shards,
-    now: jiff::Timestamp,
-    limit: usize,
-) -> Result<Vec<Item>, StoreError> {
-    let mut rows = Vec::new();
-    for shard in shards.all() {
-        let left = limit - rows.len();
-        if left == 0 {
-            break;
-        }
+/// Where a reader of the `due` index goes on: shard by shard, page by page.
+///
+/// Rows that fail stay due and are passed by, so that they never stand in the way of others.
+#[derive(Debug)]
+pub struct DueCursor {
+    shards: std::vec::IntoIter<String>,
+    shard: Option<String>,
+    start: Option<Item>,
+}
+
+/// How many due rows are read at once.
+const DUE_PAGE: i32 = 100;
+
+impl DueCursor {
+    fn new(shards: Shards) -> Self {
+        let mut shards = shards.all().collect::<Vec<_>>().into_iter();
+        let shard = shards.next();
+        Self { shards, shard, start: None }
+    }
+
+    /// The keys of the next rows that are due at `now`; `None` when every shard was read.
+    async fn next(&mut self, client: &Client, table: &str, now: Timestamp) -> Result<Option<Vec<Item>>, StoreError> {
+        let Some(shard) = &self.shard else { return Ok(None) };
         let answer = client
             .query()
             .table_name(table)
@@ -328,13 +338,17 @@ async fn due(
             .key_condition_expression("due_shard = :shard AND due_at <= :now")
             .expression_attribute_values(":shard", text(shard))
             .expression_attribute_values(":now", number(now.as_second()))
-            .limit(i32::try_from(left).unwrap_or(i32::MAX))
+            .limit(DUE_PAGE)
+            .set_exclusive_start_key(self.start.take())
             .send()
             .await
             .map_err(unavailable)?;
-        rows.extend(answer.items.unwrap_or_default());
+        self.start = answer.last_evaluated_key;
+        if self.start.is_none() {
+            self.shard = self.shards.next();
+        }
+        Ok(Some(answer.items.unwrap_or_default()))
     }
-    Ok(rows)
 }
 
 /// The key of a row of the Vault table.

@@ -99,7 +99,7 @@ def running(command, environment, address):
     with ExitStack() as stack:
         log = stack.enter_context(tempfile.TemporaryFile())
         process = stack.enter_context(subprocess.Popen(command, env=environment, stdout=log, stderr=log))
-        stack.callback(process.kill)
+        stack.callback(process.terminate)
         try:
             deadline = time.monotonic() + PATIENCE
             while not answers(address):

@@ -1,1 +1,300 @@
+//! The scheduled sweep: ages tokens, mails their owners, ends grants that nobody took over.
+//!
+//! What is due is found by index, so the cost follows the due rows and not the stored ones. Each
+//! row is done by itself: one that fails is logged, stays due and stands in nobody's way. Running
+//! the same sweep again changes nothing more, because every change is conditional on the row as
+//! it was read.
 
+use std::{sync::Arc, time::Duration};
+
+use jiff::{SignedDuration, Timestamp};
+use serde::Serialize;
+use shared::{
+    access::{Subject, TenantId},
+    clock::Clock,
+    connect::Ending,
+    mail::{Mailer, SendError},
+    revoke::{Revoked, Revoker},
+    store::{
+        StoreError,
+        flows::{DueFlow, Flow, Revocation},
+        outbox::{MAIL_INTERVAL, Notice, Outbox, Sending, Sent},
+        profiles::{DueRow, TokenKey},
+    },
+    token::{Ladder, Step},
+};
+use tokio::time::Instant;
+
+mod letter;
+
+/// A sweep stops in time before Lambda stops it; what is left is due at the next.
+const BUDGET: Duration = Duration::from_mins(3);
+/// One mail holds at most so many entries: all of them are taken out in one transaction.
+const LETTER_LIMIT: usize = 80;
+/// When a mail that the mail service did not take is tried again.
+const TRY_AGAIN: SignedDuration = SignedDuration::from_mins(5);
+/// When a mail that the mail service refused is tried again; an operator has to act before.
+const REFUSED_AGAIN: SignedDuration = SignedDuration::from_hours(1);
+
+/// Everything that this function can reach; the same list as its IAM statements.
+pub struct Sweep {
+    /// The tables, the keys, the apps and the networks, to end grants.
+    pub revoker: Revoker,
+    /// Writes to people.
+    pub mailer: Mailer,
+    /// The page that signs a person in and begins reauthenticating a profile.
+    pub reauthenticate_url: String,
+    /// The time.
+    pub clock: Clock,
+}
+
+/// What one sweep did.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Summary {
+    /// Tokens whose owners were warned.
+    pub warned: u32,
+    /// Tokens that ended.
+    pub expired: u32,
+    /// Mails that the mail service took.
+    pub mailed: u32,
+    /// Mails that may have been sent: no answer came.
+    pub unanswered: u32,
+    /// Mails that are tried again later.
+    pub postponed: u32,
+    /// Connect sessions that nobody completed.
+    pub abandoned: u32,
+    /// Grants that were ended at the network.
+    pub revoked: u32,
+    /// Grants that were left alone because something else lives on them.
+    pub shared: u32,
+    /// Grants that the network could not be asked to end.
+    pub unrevoked: u32,
+    /// Rows that failed; they stay due.
+    pub failed: u32,
+    /// Whether the time ran out before the end.
+    pub unfinished: bool,
+}
+
+impl Sweep {
+    /// Does what is due.
+    ///
+    /// # Errors
+    /// When the tables cannot be asked what is due.
+    pub async fn run(&self) -> Result<Summary, StoreError> {
+        let deadline = Instant::now() + BUDGET;
+        let mut summary = Summary::default();
+        self.age_tokens(&mut summary, deadline).await?;
+        self.end_grants(&mut summary, deadline).await?;
+        // last, so that one mail holds all that this sweep has to say to a person
+        self.mail_outboxes(&mut summary, deadline).await?;
+        tracing::info!(summary = %serde_json::json!(summary), "swept");
+        Ok(summary)
+    }
+
+    async fn age_tokens(&self, summary: &mut Summary, deadline: Instant) -> Result<(), StoreError> {
+        let (vault, now) = (&self.revoker.vault, self.clock.now());
+        let mut cursor = vault.due_cursor();
+        while let Some(rows) = vault.due(&mut cursor, now).await? {
+            for row in rows {
+                let DueRow::Token(key) = row else { continue };
+                if Instant::now() > deadline {
+                    summary.unfinished = true;
+                    return Ok(());
+                }
+                match self.age(&key, now).await {
+                    Ok(Some(Step::Warning)) => summary.warned += 1,
+                    Ok(Some(Step::Expired)) => summary.expired += 1,
+                    Ok(None) | Err(StoreError::Conflict) => {}
+                    Err(error) => {
+                        summary.failed += 1;
+                        tracing::error!(tenant = %key.tenant, profile = %key.profile, %error, "a due token failed");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn age(&self, key: &TokenKey, now: Timestamp) -> Result<Option<Step>, StoreError> {
+        let (vault, ladder) = (&self.revoker.vault, Ladder::default());
+        let Some((token, _)) = vault.token(key).await? else { return Ok(None) };
+        let Some(aged) = token.age(now, &ladder) else {
+            // not due by our reading: the index was behind, or the ladder changed
+            vault.reschedule(key, &token, &ladder).await?;
+            return Ok(None);
+        };
+        vault.age(key, &token, aged, &ladder, now).await?;
+        Ok(aged.step.map(|(step, _)| step))
+    }
+
+    async fn end_grants(&self, summary: &mut Summary, deadline: Instant) -> Result<(), StoreError> {
+        let (flows, now) = (&self.revoker.flows, self.clock.now());
+        let mut cursor = flows.due_cursor();
+        while let Some(ids) = flows.due(&mut cursor, now).await? {
+            for id in ids {
+                if Instant::now() > deadline {
+                    summary.unfinished = true;
+                    return Ok(());
+                }
+                if let Err(error) = self.end_grant(&id, summary, now).await {
+                    summary.failed += 1;
+                    tracing::error!(row = %id, %error, "a due flow failed");
+                }
+            }
+        }
+        Ok(())
+    }
+
+    async fn end_grant(&self, id: &str, summary: &mut Summary, now: Timestamp) -> Result<(), shared::revoke::RevokeError> {
+        let revocation = match self.revoker.flows.take_due(id, now).await? {
+            None => return Ok(()),
+            Some(DueFlow::Revocation(revocation)) => *revocation,
+            Some(DueFlow::Session(flow)) => match self.abandon(*flow, now).await? {
+                Some(revocation) => {
+                    summary.abandoned += 1;
+                    revocation
+                }
+                None => return Ok(()),
+            },
+        };
+        match self.revoker.carry_out(&revocation, now).await? {
+            Revoked::Done => summary.revoked += 1,
+            Revoked::Shared => summary.shared += 1,
+            Revoked::Later => summary.unrevoked += 1,
+        }
+        Ok(())
+    }
+
+    /// Forgets a session that nobody completed in time; its grant becomes a revocation.
+    async fn abandon(&self, flow: Flow, now: Timestamp) -> Result<Option<Revocation>, StoreError> {
+        let Flow { session, grant: Some(grant), .. } = flow else { return Ok(None) };
+        let (Some(granted), Some(app)) = (&session.granted, &session.app) else { return Ok(None) };
+        let revocation = Revocation::new(session.kind.network(), app, &granted.account.login, grant);
+        match self.revoker.flows.end(&session, &Ending::expired(), Some(&revocation), now).await {
+            Ok(()) => Ok(Some(revocation)),
+            // it was completed at the last moment
+            Err(StoreError::Conflict) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn mail_outboxes(&self, summary: &mut Summary, deadline: Instant) -> Result<(), StoreError> {
+        let (vault, now) = (&self.revoker.vault, self.clock.now());
+        let mut cursor = vault.due_cursor();
+        while let Some(rows) = vault.due(&mut cursor, now).await? {
+            for row in rows {
+                let DueRow::Outbox(tenant, person) = row else { continue };
+                if Instant::now() > deadline {
+                    summary.unfinished = true;
+                    return Ok(());
+                }
+                match self.mail(&tenant, &person, summary, now).await {
+                    // another sweep is at it
+                    Ok(()) | Err(StoreError::Conflict) => {}
+                    Err(error) => {
+                        summary.failed += 1;
+                        tracing::error!(%tenant, %error, "a due outbox failed");
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Mails what waits in a person's outbox, as one letter, at most once an hour.
+    async fn mail(
+        &self,
+        tenant: &TenantId,
+        person: &Subject,
+        summary: &mut Summary,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let vault = &self.revoker.vault;
+        let outbox = vault.outbox(tenant, person).await?;
+        if let Some(sending) = &outbox.sending {
+            if sending.is_lost(now) {
+                tracing::warn!(%tenant, "a mail was begun and its end is not known");
+                summary.unanswered += 1;
+                vault.end_mail(tenant, person, sending, Sent::Unanswered, now).await?;
+            }
+            return Ok(());
+        }
+        let (wanted, stale) = self.still_true(tenant, &outbox).await?;
+        if wanted.is_empty() {
+            return vault.rest_outbox(tenant, person, &outbox, &stale, None).await;
+        }
+        if let Some(again) = outbox.last_sent_at.map(|at| at + MAIL_INTERVAL).filter(|again| *again > now) {
+            return vault.rest_outbox(tenant, person, &outbox, &stale, Some(again)).await;
+        }
+        let user = vault.user(tenant, person, false).await?;
+        let Some(address) = user.email.filter(|_| user.removed_at.is_none()) else {
+            tracing::warn!(%tenant, waiting = wanted.len(), "there is no address to write to");
+            let all: Vec<_> = outbox.entries.iter().map(|(key, _)| key.clone()).take(LETTER_LIMIT).collect();
+            return vault.rest_outbox(tenant, person, &outbox, &all, None).await;
+        };
+        let mut entries: Vec<_> = wanted.iter().map(|(key, _)| key.clone()).collect();
+        entries.extend(stale);
+        entries.truncate(LETTER_LIMIT);
+        vault.begin_mail(tenant, person, &outbox, &entries, now).await?;
+        let sending = Sending { since: now, entries };
+        let notices: Vec<&Notice> = wanted.iter().map(|(_, notice)| *notice).collect();
+        let letter = letter::write(&notices, &self.reauthenticate_url, now);
+        match self.mailer.send(&address, &letter, now).await {
+            Ok(()) => {
+                summary.mailed += 1;
+                vault.end_mail(tenant, person, &sending, Sent::Accepted, now).await
+            }
+            Err(error @ SendError::Unanswered(_)) => {
+                tracing::error!(%tenant, error = chain(&error), "a mail was not answered; it is not sent again");
+                summary.unanswered += 1;
+                vault.end_mail(tenant, person, &sending, Sent::Unanswered, now).await
+            }
+            Err(error @ (SendError::Later(_) | SendError::Refused(_) | SendError::BadAddress)) => {
+                tracing::error!(%tenant, error = chain(&error), "a mail was not taken; it is tried again");
+                summary.postponed += 1;
+                let wait = if matches!(error, SendError::Later(_)) { TRY_AGAIN } else { REFUSED_AGAIN };
+                vault.take_back_mail(tenant, person, &sending, now + wait).await
+            }
+        }
+    }
+
+    /// The entries that are still true, the newest of each token and at most a letter's worth of
+    /// them, and the keys of the others.
+    async fn still_true<'a>(
+        &self,
+        tenant: &TenantId,
+        outbox: &'a Outbox,
+    ) -> Result<(Vec<(String, &'a Notice)>, Vec<String>), StoreError> {
+        let (mut wanted, mut stale): (Vec<(String, &Notice)>, Vec<String>) = (Vec::new(), Vec::new());
+        // newest first
+        for (key, notice) in outbox.entries.iter().rev().take(LETTER_LIMIT) {
+            let said = wanted.iter().any(|(_, other)| (&other.profile, &other.token_id) == (&notice.profile, &notice.token_id));
+            if !said && self.is_true(tenant, notice).await? {
+                wanted.push((key.clone(), notice));
+            } else {
+                stale.push(key.clone());
+            }
+        }
+        Ok((wanted, stale))
+    }
+
+    /// Whether a token still ends when the notice says so, and has or has not ended as it says.
+    async fn is_true(&self, tenant: &TenantId, notice: &Notice) -> Result<bool, StoreError> {
+        let key = TokenKey { tenant: tenant.clone(), profile: notice.profile.clone(), token: notice.token_id.clone() };
+        let Some((token, _)) = self.revoker.vault.token(&key).await? else { return Ok(false) };
+        Ok(token.expires_at == Some(notice.expires_at) && token.state.is_over() == (notice.step == Step::Expired))
+    }
+}
+
+fn chain(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(Some(error), |error| error.source());
+    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
+}
+
+/// One invocation: whatever the schedule sends in, the summary out.
+///
+/// # Errors
+/// When the tables cannot be asked what is due; the schedule tries again.
+pub async fn invoke(sweep: Arc<Sweep>, _event: serde_json::Value) -> Result<Summary, StoreError> {
+    sweep.run().await
+}

@@ -1,1 +1,39 @@
-fn main(){}
+//! The scheduled expiry sweep.
+
+use std::sync::Arc;
+
+use expiry_sweep::{Sweep, invoke};
+use lambda_runtime::{LambdaEvent, service_fn};
+use shared::{
+    apps::Apps,
+    clock::Clock,
+    cloud,
+    edge::{self, Fatal, variable},
+    exchange::Exchange,
+    keys::{KeysConfig, TenantKeys},
+    mail::Mailer,
+    random::Random,
+    revoke::Revoker,
+    store::{Shards, flows::Flows, profiles::Vault},
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Fatal> {
+    edge::init_logging();
+    let (aws, clock) = (cloud::config().await, Clock::system());
+    let shards = Shards::new(variable("DUE_SHARDS")?.parse()?);
+    let keys = KeysConfig { table: variable("KEYS_TABLE")?, kms_key: variable("KMS_KEY")?, stage: variable("STAGE")? };
+    let sweep = Arc::new(Sweep {
+        revoker: Revoker {
+            vault: Vault::new(&aws, &variable("VAULT_TABLE")?, shards),
+            flows: Flows::new(&aws, &variable("FLOWS_TABLE")?, shards),
+            keys: Arc::new(TenantKeys::new(&aws, keys, clock.clone(), Random::system())),
+            apps: Apps::new(&aws, &variable("APPS_SECRET")?, &variable("GRAPH_VERSION")?, clock.clone()),
+            exchange: Exchange::new(cloud::endpoints()?)?,
+        },
+        mailer: Mailer::new(&aws, &variable("MAIL_FROM")?)?,
+        reauthenticate_url: variable("REAUTHENTICATE_URL")?,
+        clock,
+    });
+    lambda_runtime::run(service_fn(move |event: LambdaEvent<_>| invoke(Arc::clone(&sweep), event.payload))).await
+}

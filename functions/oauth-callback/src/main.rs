@@ -1,1 +1,29 @@
-fn main(){}
+//! `GET /oauth/callback/{network}`: takes the browser back from the network.
+
+use oauth_callback::{Callback, routes};
+use shared::{
+    apps::Apps,
+    clock::Clock,
+    cloud,
+    edge::{self, Fatal, variable},
+    exchange::Exchange,
+    keys::{KeysConfig, TenantKeys},
+    random::Random,
+    store::{Shards, flows::Flows},
+};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Fatal> {
+    edge::init_logging();
+    let (aws, clock, random) = (cloud::config().await, Clock::system(), Random::system());
+    let keys = KeysConfig { table: variable("KEYS_TABLE")?, kms_key: variable("KMS_KEY")?, stage: variable("STAGE")? };
+    edge::serve(routes(Callback {
+        flows: Flows::new(&aws, &variable("FLOWS_TABLE")?, Shards::new(variable("DUE_SHARDS")?.parse()?)),
+        keys: TenantKeys::new(&aws, keys, clock.clone(), random.clone()),
+        apps: Apps::new(&aws, &variable("APPS_SECRET")?, &variable("GRAPH_VERSION")?, clock.clone()),
+        exchange: Exchange::new(cloud::endpoints()?)?,
+        clock,
+        random,
+    }))
+    .await
+}

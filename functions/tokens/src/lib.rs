@@ -1,1 +1,132 @@
+//! Connect sessions, profiles, tokens and notices: the part of the API that people's programs use.
+//!
+//! The tenant of every row comes from the verified caller. What belongs to another tenant is
+//! answered exactly like what does not exist. No route answers with a secret of any kind.
 
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::FromRequestParts,
+    routing::get,
+};
+use http::request::Parts;
+use shared::{
+    access::Caller,
+    apps::Apps,
+    clock::Clock,
+    connect::ReturnUrls,
+    edge::{self, ApiError, Code},
+    exchange::Exchange,
+    keys::TenantKeys,
+    random::Random,
+    revoke::Revoker,
+    store::{flows::Flows, profiles::Vault},
+    token::Ladder,
+};
+use utoipa::{OpenApi, openapi};
+use utoipa_axum::{router::OpenApiRouter, routes};
+
+mod notices;
+mod profiles;
+mod sessions;
+mod view;
+
+/// Everything that this function can reach; the same list as its IAM statements.
+pub struct Tokens {
+    /// Profiles, tokens, notices.
+    pub vault: Vault,
+    /// Connect sessions.
+    pub flows: Flows,
+    /// Opens unattached grants and seals them for their token.
+    pub keys: Arc<TenantKeys>,
+    /// The apps, to revoke what they were granted.
+    pub apps: Apps,
+    /// Talks with the networks, to revoke.
+    pub exchange: Exchange,
+    /// Where browsers find Tokenward, without a trailing slash.
+    pub public_url: String,
+    /// Where browsers may be led back to.
+    pub return_urls: ReturnUrls,
+    /// The time.
+    pub clock: Clock,
+    /// Session ids and tickets.
+    pub random: Random,
+}
+
+#[derive(OpenApi)]
+#[openapi(info(
+    title = "Tokenward",
+    description = "Keeps an organisation's social access tokens alive, safe and usable. Errors are problem documents \
+                   (RFC 9457) with a stable `code`; times are RFC 3339 in UTC; unknown fields are refused.",
+    license(name = "MIT OR Apache-2.0")
+))]
+struct Description;
+
+fn described() -> OpenApiRouter<Arc<Tokens>> {
+    OpenApiRouter::with_openapi(Description::openapi())
+        .routes(routes!(sessions::begin))
+        .routes(routes!(sessions::look))
+        .routes(routes!(sessions::complete))
+        .routes(routes!(profiles::list))
+        .routes(routes!(profiles::look, profiles::delete))
+        .routes(routes!(profiles::tokens))
+        .routes(routes!(profiles::change_token, profiles::delete_token))
+        .routes(routes!(notices::list))
+        .routes(routes!(notices::dismiss))
+}
+
+/// The description of the API (OpenAPI 3.1), made from the same declarations as the routes.
+#[must_use]
+pub fn openapi() -> openapi::OpenApi {
+    described().into_openapi()
+}
+
+/// The routes of this function.
+pub fn routes(tokens: Tokens) -> Router {
+    let clock = tokens.clock.clone();
+    let (routes, description) = described().split_for_parts();
+    let description = axum::Json(description);
+    let routes = routes
+        .with_state(Arc::new(tokens))
+        .route("/openapi.json", get(move || std::future::ready(description.clone())));
+    edge::around(routes, clock)
+}
+
+impl Tokens {
+    fn revoker(&self) -> Revoker {
+        Revoker {
+            vault: self.vault.clone(),
+            flows: self.flows.clone(),
+            keys: Arc::clone(&self.keys),
+            apps: self.apps.clone(),
+            exchange: self.exchange.clone(),
+        }
+    }
+
+    fn ladder(&self) -> Ladder {
+        Ladder::default()
+    }
+}
+
+/// A caller whom nobody has removed since the access token was issued.
+///
+/// API Gateway keeps the authorizer's answer for minutes; the row is read strongly, so that a
+/// removal takes effect at once.
+struct Admitted(Caller);
+
+impl FromRequestParts<Arc<Tokens>> for Admitted {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, tokens: &Arc<Tokens>) -> Result<Self, ApiError> {
+        let caller = Caller::from_request_parts(parts, tokens).await?;
+        let user = tokens.vault.user(&caller.tenant, &caller.subject, true).await?;
+        if user.removed_at.is_some_and(|removed| caller.issued_at <= removed) {
+            return Err(ApiError::new(Code::Unauthenticated, "You were removed. Ask an administrator."));
+        }
+        Ok(Self(caller))
+    }
+}
+
+/// The words for whoever lacks the role that most changes need.
+const NEEDS_INTERACTION: &str = "This needs the role responder or manager, and the thing must be your own.";

@@ -1,1 +1,36 @@
-fn main(){}
+//! Connect sessions, profiles, tokens and notices.
+
+use std::sync::Arc;
+
+use shared::{
+    apps::Apps,
+    clock::Clock,
+    cloud,
+    connect::ReturnUrls,
+    edge::{self, Fatal, variable},
+    exchange::Exchange,
+    keys::{KeysConfig, TenantKeys},
+    random::Random,
+    store::{Shards, flows::Flows, profiles::Vault},
+};
+use tokens::{Tokens, routes};
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Fatal> {
+    edge::init_logging();
+    let (aws, clock, random) = (cloud::config().await, Clock::system(), Random::system());
+    let shards = Shards::new(variable("DUE_SHARDS")?.parse()?);
+    let keys = KeysConfig { table: variable("KEYS_TABLE")?, kms_key: variable("KMS_KEY")?, stage: variable("STAGE")? };
+    edge::serve(routes(Tokens {
+        vault: Vault::new(&aws, &variable("VAULT_TABLE")?, shards),
+        flows: Flows::new(&aws, &variable("FLOWS_TABLE")?, shards),
+        keys: Arc::new(TenantKeys::new(&aws, keys, clock.clone(), random.clone())),
+        apps: Apps::new(&aws, &variable("APPS_SECRET")?, &variable("GRAPH_VERSION")?, clock.clone()),
+        exchange: Exchange::new(cloud::endpoints()?)?,
+        public_url: variable("PUBLIC_URL")?,
+        return_urls: ReturnUrls::parse(&variable("RETURN_URLS")?)?,
+        clock,
+        random,
+    }))
+    .await
+}

@@ -205,6 +205,8 @@ struct GraphError {
     error_subcode: i64,
     #[serde(default)]
     is_transient: bool,
+    #[serde(default)]
+    message: String,
 }
 
 /// Whether the answer is no error; `rejected` is what code 100 means for this request.
@@ -229,10 +231,13 @@ impl GraphError {
     /// Meta's table of codes and subcodes.
     fn means(&self, rejected: Failure) -> Failure {
         match (self.code, self.error_subcode) {
-            _ if self.is_transient => Failure::Unavailable,
-            (1 | 2 | 341, _) => Failure::Unavailable,
+            // limits come first: Meta marks them as transient too
             (4 | 17 | 32 | 613, _) => Failure::Limited(APP_LIMIT),
+            // a wrong app secret has the code of an unknown error and is told by its words alone
+            (1, _) if self.message.contains("client secret") => Failure::AppRejected,
             (101, _) => Failure::AppRejected,
+            (1 | 2 | 341, _) => Failure::Unavailable,
+            _ if self.is_transient => Failure::Unavailable,
             (190, 458) => Failure::Dead(Reason::AppRemoved),
             (190, 459 | 464) => Failure::Dead(Reason::Checkpoint),
             (190, 460) => Failure::Dead(Reason::PasswordChanged),

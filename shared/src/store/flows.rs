@@ -12,7 +12,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Change, Item, Shards, StoreError, binary, client, due, key_part, number, put_in_transaction, read, sealed, text,
+    Change, DueCursor, Item, Shards, StoreError, binary, client, key_part, number, put_in_transaction, read, sealed, text,
     transact, unavailable, value, write,
 };
 use crate::{
@@ -305,13 +305,20 @@ impl Flows {
         }
     }
 
-    /// The ids of rows that are due, at most `limit`.
+    /// Where to begin reading what is due.
+    #[must_use]
+    pub fn due_cursor(&self) -> DueCursor {
+        DueCursor::new(self.shards)
+    }
+
+    /// The ids of the next rows that are due; `None` after the last.
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<String>, StoreError> {
-        let rows = due(&self.client, &self.table, self.shards, now, limit).await?;
-        Ok(rows.iter().filter_map(|row| key_part(row, "id").map(str::to_owned)).collect())
+    pub async fn due(&self, cursor: &mut DueCursor, now: Timestamp) -> Result<Option<Vec<String>>, StoreError> {
+        let rows = cursor.next(&self.client, &self.table, now).await?;
+        let ids = |rows: Vec<Item>| rows.iter().filter_map(|row| key_part(row, "id").map(str::to_owned)).collect();
+        Ok(rows.map(ids))
     }
 
     /// A row that was found due, read strongly; `None` when it is gone or no longer due.
@@ -382,7 +389,7 @@ impl Flows {
 }
 
 impl Revocation {
-    /// The revocation of `grant`, with an id that is natural: the same grant is left once.
+    /// The revocation of `grant`. Its id names the grant, which is left once however often it is asked.
     #[must_use]
     pub fn new(network: Network, app: &str, login: &str, grant: SealedGrant) -> Self {
         let GrantPlace { tenant, profile, token, generation } = grant.place.clone();

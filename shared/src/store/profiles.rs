@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Change, Item, Shards, StoreError, client, due, key_part, number,
+    Change, DueCursor, Item, Shards, StoreError, client, key_part, number,
     flows::{Flows, Revocation, account_key, read_grant, sealed_fields},
     read, text, transact, unavailable, value, write,
 };
@@ -309,13 +309,19 @@ impl Vault {
         }
     }
 
-    /// The rows that are due, at most `limit`.
+    /// Where to begin reading what is due.
+    #[must_use]
+    pub fn due_cursor(&self) -> DueCursor {
+        DueCursor::new(self.shards)
+    }
+
+    /// The next rows that are due; `None` after the last.
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn due(&self, now: Timestamp, limit: usize) -> Result<Vec<DueRow>, StoreError> {
-        let rows = due(&self.client, &self.table, self.shards, now, limit).await?;
-        Ok(rows.iter().filter_map(due_row).collect())
+    pub async fn due(&self, cursor: &mut DueCursor, now: Timestamp) -> Result<Option<Vec<DueRow>>, StoreError> {
+        let rows = cursor.next(&self.client, &self.table, now).await?;
+        Ok(rows.map(|rows| rows.iter().filter_map(due_row).collect()))
     }
 
     /// Lets the token's row come up in the `due` index when something will be due, or never.

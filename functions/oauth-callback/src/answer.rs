@@ -1,0 +1,109 @@
+//! What the network sent the browser back with (RFC 6749 §4.1.2).
+
+use secrecy::SecretString;
+use shared::{
+    connect::Ending,
+    network::Failure,
+    profile::Kind,
+    secret::LinkSecret,
+};
+
+/// The answer to an authorization request.
+pub(crate) struct Answer {
+    /// Which flow it is for.
+    pub(crate) state: LinkSecret,
+    /// The code, or why there is none.
+    pub(crate) outcome: Result<SecretString, Refusal>,
+}
+
+/// Why a network gave no code (RFC 6749 §4.1.2.1).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Refusal {
+    /// The person, or an administrator at the network, said no.
+    Denied,
+    /// The network cannot do it now.
+    Unavailable,
+    /// Anything else.
+    Other,
+}
+
+impl Refusal {
+    fn named(error: &str) -> Self {
+        match error {
+            "access_denied" | "user_denied" | "admin_policy_enforced" => Self::Denied,
+            "temporarily_unavailable" | "server_error" => Self::Unavailable,
+            _ => Self::Other,
+        }
+    }
+
+    /// How the session ends; nothing that the network wrote is repeated.
+    pub(crate) fn ending(self, kind: Kind) -> Ending {
+        match self {
+            Self::Denied => Ending::denied(kind),
+            Self::Unavailable => Ending::from_failure(Failure::Unavailable, kind),
+            Self::Other => Ending::from_failure(Failure::Forbidden, kind),
+        }
+    }
+}
+
+impl Answer {
+    /// Reads the query; `None` when a parameter that counts is missing, damaged or there twice.
+    pub(crate) fn read(query: &str) -> Option<Self> {
+        let only = |name: &str| {
+            let mut values = url::form_urlencoded::parse(query.as_bytes()).filter(|(other, _)| other == name);
+            let value = values.next().map(|(_, value)| value);
+            values.next().is_none().then_some(value)
+        };
+        let (state, code, error, _issuer) = (only("state")??, only("code")?, only("error")?, only("iss")?);
+        let outcome = match (code, error) {
+            (Some(code), None) => Ok(crate::bounded(&code)?),
+            (None, Some(error)) => Err(Refusal::named(&error)),
+            _ => return None,
+        };
+        Some(Self { state: LinkSecret::parse(&state)?, outcome })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn state() -> String {
+        format!("{}.{}", "a".repeat(22), "b".repeat(43))
+    }
+
+    // S9
+    #[test]
+    fn a_parameter_that_is_there_twice_is_refused() {
+        let state = state();
+        for query in [
+            format!("state={state}&code=1&code=2"),
+            format!("state={state}&state={state}&code=1"),
+            format!("state={state}&code=1&iss=a&iss=b"),
+            format!("state={state}&error=access_denied&error=x"),
+            format!("state={state}&code=1&error=access_denied"),
+            format!("state={state}"),
+            "code=1".to_owned(),
+            format!("state={state}&code="),
+            format!("state={state}&code={}", "x".repeat(5000)),
+            String::new(),
+        ] {
+            assert!(Answer::read(&query).is_none(), "{query}");
+        }
+        assert!(Answer::read(&format!("state={state}&code=1&iss=a")).is_some());
+    }
+
+    #[test]
+    fn a_refusal_is_understood_and_not_repeated() {
+        for (error, refusal) in [
+            ("access_denied", Refusal::Denied),
+            ("admin_policy_enforced", Refusal::Denied),
+            ("server_error", Refusal::Unavailable),
+            ("<script>", Refusal::Other),
+        ] {
+            let answer = Answer::read(&format!("state={}&error={error}&error_description=<b>", state())).unwrap();
+            assert_eq!(answer.outcome.err(), Some(refusal));
+            assert!(!refusal.ending(Kind::XProfile).detail.contains('<'));
+        }
+    }
+}

@@ -1,0 +1,317 @@
+//! Profiles and their tokens: list, look, switch, delete.
+
+use std::sync::Arc;
+
+use axum::{Json as Answer, extract::State};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use shared::{
+    access::{Caller, Operation, Relation},
+    edge::{ApiError, Code, Json, Path, Problem, Query, Within},
+    profile::{ProfileId, Switch},
+    revoke::Revoked,
+    store::{
+        flows::Revocation,
+        profiles::{ProfileWithTokens, TokenKey},
+    },
+    token::{Token, TokenId},
+};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::{Admitted, NEEDS_INTERACTION, Tokens, view::{ProfileView, TokenView}};
+
+/// How many rows are read for a page of profiles.
+const PAGE: i32 = 100;
+/// A deletion tries to revoke at once; if it is cut off, the sweep goes on after this time.
+const SWEEP_TAKES_OVER: SignedDuration = SignedDuration::from_mins(1);
+
+/// Which profiles to list.
+#[derive(Deserialize, IntoParams)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Listed {
+    /// `owned`, `without_owners`, or all when it is missing.
+    list: Option<List>,
+    /// From the page before.
+    next: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum List {
+    /// Every profile of the organisation.
+    All,
+    /// Those that the caller owns.
+    Owned,
+    /// Those that nobody owns.
+    WithoutOwners,
+}
+
+impl List {
+    fn has(self, seen: &ProfileWithTokens, caller: &Caller) -> bool {
+        match self {
+            Self::All => true,
+            Self::Owned => seen.profile.owners.contains(&caller.subject),
+            Self::WithoutOwners => seen.profile.owners.is_empty(),
+        }
+    }
+}
+
+/// A page of profiles.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Profiles {
+    items: Vec<ProfileView>,
+    /// Where the next page begins; null on the last.
+    next: Option<String>,
+}
+
+/// A page of tokens.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct TokenList {
+    items: Vec<TokenView>,
+    /// Always null: a profile's tokens come at once.
+    next: Option<String>,
+}
+
+/// The switches to turn; those that are left out stay as they are.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChangeToken {
+    allow: Switches,
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+struct Switches {
+    search_acquisition: Option<bool>,
+    private_messages: Option<bool>,
+}
+
+/// What came of a deletion.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Deleted {
+    /// What was deleted.
+    #[schema(value_type = Vec<String>)]
+    tokens: Vec<TokenId>,
+    /// What became of the grants at the network: `revoked`; `pending`, it is retried until it is
+    /// done; `shared`, another token lives on the same grant, so it was left alone.
+    revocation: &'static str,
+    /// What no longer works now.
+    warnings: Vec<String>,
+}
+
+/// Lists the organisation's profiles with their tokens.
+#[utoipa::path(get, path = "/v1/profiles", params(Listed), responses(
+    (status = 200, body = Profiles, description = "Profiles by id"),
+    (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
+    (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
+))]
+pub(crate) async fn list(
+    State(tokens): State<Arc<Tokens>>,
+    Admitted(caller): Admitted,
+    Query(listed): Query<Listed>,
+) -> Result<Answer<Profiles>, ApiError> {
+    sees(&caller)?;
+    let after: Option<ProfileId> = match listed.next.map(|next| next.parse()).transpose() {
+        Ok(after) => after,
+        Err(_) => return Err(ApiError::new(Code::InvalidRequest, "`next` is not what the page before said.")),
+    };
+    let page = tokens.vault.profiles(&caller.tenant, after.as_ref(), PAGE).await?;
+    let (now, ladder, list) = (tokens.clock.now(), tokens.ladder(), listed.list.unwrap_or(List::All));
+    let wanted = page.profiles.into_iter().filter(|seen| list.has(seen, &caller));
+    let items = wanted.map(|seen| ProfileView::of(seen, &caller.subject, now, &ladder)).collect();
+    Ok(Answer(Profiles { items, next: page.next.map(|id| id.to_string()) }))
+}
+
+/// Looks at a profile and its tokens.
+#[utoipa::path(get, path = "/v1/profiles/{id}", params(("id" = String, Path)), responses(
+    (status = 200, body = ProfileView, description = "The profile"),
+    (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
+    (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
+))]
+pub(crate) async fn look(
+    State(tokens): State<Arc<Tokens>>,
+    Admitted(caller): Admitted,
+    Path(id): Path<ProfileId>,
+) -> Result<Answer<ProfileView>, ApiError> {
+    let seen = tokens.see(&caller, &id).await?;
+    Ok(Answer(ProfileView::of(seen, &caller.subject, tokens.clock.now(), &tokens.ladder())))
+}
+
+/// Deletes a profile with all its tokens, and revokes them at the network.
+#[utoipa::path(delete, path = "/v1/profiles/{id}", params(("id" = String, Path)), responses(
+    (status = 200, body = Deleted, description = "It is gone"),
+    (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
+    (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
+))]
+pub(crate) async fn delete(
+    State(tokens): State<Arc<Tokens>>,
+    Admitted(caller): Admitted,
+    Path(id): Path<ProfileId>,
+) -> Result<Answer<Deleted>, ApiError> {
+    let seen = tokens.see(&caller, &id).await?;
+    let relation = match &seen.profile.owners {
+        owners if owners.contains(&caller.subject) => Relation::Owner,
+        owners if owners.is_empty() => Relation::Unowned,
+        _ => Relation::Stranger,
+    };
+    if !caller.may(Operation::DeleteProfile, relation) {
+        let needs = "Deleting a profile needs one of its owners, or a manager where it has none.";
+        return Err(ApiError::forbidden(needs));
+    }
+    let warnings = lost(&seen, |_| true, tokens.clock.now());
+    let mut revocations = Vec::new();
+    let mut deleted = Vec::new();
+    for token in &seen.tokens {
+        let key = TokenKey { tenant: caller.tenant.clone(), profile: id.clone(), token: token.id() };
+        if let Some(revocation) = tokens.delete(&key).await? {
+            revocations.push(revocation);
+        }
+        deleted.push(token.id());
+    }
+    tokens.vault.delete_profile(&caller.tenant, &id).await?;
+    let revocation = tokens.revoke(&revocations).await;
+    Ok(Answer(Deleted { tokens: deleted, revocation, warnings }))
+}
+
+/// Lists a profile's tokens.
+#[utoipa::path(get, path = "/v1/profiles/{id}/tokens", params(("id" = String, Path)), responses(
+    (status = 200, body = TokenList, description = "Its tokens"),
+    (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
+    (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
+))]
+pub(crate) async fn tokens(
+    State(tokens): State<Arc<Tokens>>,
+    Admitted(caller): Admitted,
+    Path(id): Path<ProfileId>,
+) -> Result<Answer<TokenList>, ApiError> {
+    let seen = tokens.see(&caller, &id).await?;
+    let (now, ladder) = (tokens.clock.now(), tokens.ladder());
+    let items = seen.tokens.into_iter().map(|token| TokenView::of(token, now, &ladder)).collect();
+    Ok(Answer(TokenList { items, next: None }))
+}
+
+/// Turns switches of the caller's own token.
+#[utoipa::path(
+    patch, path = "/v1/profiles/{id}/tokens/{token}", params(("id" = String, Path), ("token" = String, Path)),
+    request_body = ChangeToken, responses(
+    (status = 200, body = TokenView, description = "The token as it is now"),
+    (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
+    (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
+))]
+pub(crate) async fn change_token(
+    State(tokens): State<Arc<Tokens>>,
+    Admitted(caller): Admitted,
+    Within(id, token): Within<ProfileId, TokenId>,
+    Json(change): Json<ChangeToken>,
+) -> Result<Answer<TokenView>, ApiError> {
+    let seen = tokens.see(&caller, &id).await?;
+    let token = own(&seen, &token, &caller)?;
+    let wanted = [
+        (Switch::SearchAcquisition, change.allow.search_acquisition),
+        (Switch::PrivateMessages, change.allow.private_messages),
+    ];
+    let switches: Vec<_> = wanted.into_iter().filter_map(|(switch, on)| Some((switch, on?))).collect();
+    let has = |switch| id.kind().capabilities(token.token).iter().any(|row| row.switch == Some(switch));
+    if let Some((switch, _)) = switches.iter().find(|(switch, on)| *on && !has(*switch)) {
+        let detail = format!("This token cannot be used for {}, so there is nothing to allow.", switch.as_str());
+        return Err(ApiError::new(Code::InvalidRequest, detail));
+    }
+    if switches.is_empty() {
+        return Err(ApiError::new(Code::InvalidRequest, "`allow` names no switch."));
+    }
+    let key = TokenKey { tenant: caller.tenant, profile: id, token: token.id() };
+    let token = tokens.vault.allow(&key, &switches).await?.ok_or_else(ApiError::not_found)?;
+    Ok(Answer(TokenView::of(token, tokens.clock.now(), &tokens.ladder())))
+}
+
+/// Deletes the caller's own token, and revokes it at the network.
+#[utoipa::path(
+    delete, path = "/v1/profiles/{id}/tokens/{token}", params(("id" = String, Path), ("token" = String, Path)), responses(
+    (status = 200, body = Deleted, description = "It is gone"),
+    (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
+    (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
+))]
+pub(crate) async fn delete_token(
+    State(tokens): State<Arc<Tokens>>,
+    Admitted(caller): Admitted,
+    Within(id, token): Within<ProfileId, TokenId>,
+) -> Result<Answer<Deleted>, ApiError> {
+    let seen = tokens.see(&caller, &id).await?;
+    let token = own(&seen, &token, &caller)?.id();
+    let warnings = lost(&seen, |other| other.id() == token, tokens.clock.now());
+    let key = TokenKey { tenant: caller.tenant, profile: id, token: token.clone() };
+    let revocation = tokens.delete(&key).await?.ok_or_else(ApiError::not_found)?;
+    let revocation = tokens.revoke(&[revocation]).await;
+    Ok(Answer(Deleted { tokens: vec![token], revocation, warnings }))
+}
+
+fn sees(caller: &Caller) -> Result<(), ApiError> {
+    let may = caller.may(Operation::See, Relation::Stranger);
+    may.then_some(()).ok_or_else(|| ApiError::forbidden("Seeing profiles needs a user's role."))
+}
+
+/// The caller's own token of a profile that the caller sees.
+fn own<'a>(seen: &'a ProfileWithTokens, id: &TokenId, caller: &Caller) -> Result<&'a Token, ApiError> {
+    let token = seen.tokens.iter().find(|token| token.id() == *id).ok_or_else(ApiError::not_found)?;
+    let relation = if id.belongs_to(&caller.subject) { Relation::Owner } else { Relation::Stranger };
+    let may = caller.may(Operation::ChangeToken, relation);
+    may.then_some(token).ok_or_else(|| ApiError::forbidden(NEEDS_INTERACTION))
+}
+
+/// What no longer works when the tokens that `goes` names are gone.
+fn lost(seen: &ProfileWithTokens, goes: impl Fn(&Token) -> bool, now: Timestamp) -> Vec<String> {
+    let live = |switch: Switch, token: &Token| {
+        let capabilities = token.profile.kind().capabilities(token.token);
+        let capability = capabilities.iter().find(|row| row.switch == Some(switch));
+        capability.is_some_and(|capability| token.permits(capability, now).is_ok())
+    };
+    [
+        (Switch::PrivateMessages, "It was the last valid token for private messages of this profile: they are no longer read."),
+        (Switch::SearchAcquisition, "It was the last valid token of this profile for search acquisition."),
+    ]
+    .into_iter()
+    .filter(|(switch, _)| {
+        let (gone, kept): (Vec<_>, Vec<_>) = seen.tokens.iter().partition(|token| goes(token));
+        gone.iter().any(|token| live(*switch, token)) && !kept.iter().any(|token| live(*switch, token))
+    })
+    .map(|(_, warning)| warning.to_owned())
+    .collect()
+}
+
+impl Tokens {
+    /// A profile of the caller's organisation, read strongly.
+    async fn see(&self, caller: &Caller, id: &ProfileId) -> Result<ProfileWithTokens, ApiError> {
+        sees(caller)?;
+        self.vault.profile(&caller.tenant, id).await?.ok_or_else(ApiError::not_found)
+    }
+
+    /// Deletes a token and leaves its grant to be revoked; `None` when it is gone already.
+    async fn delete(&self, key: &TokenKey) -> Result<Option<Revocation>, ApiError> {
+        let Some((token, grant)) = self.vault.token(key).await? else { return Ok(None) };
+        let revocation = Revocation::new(key.profile.kind().network(), &token.app, &token.login, grant);
+        let at = self.clock.now() + SWEEP_TAKES_OVER;
+        self.vault.delete_token(&self.flows, key, &token, &revocation, at).await?;
+        Ok(Some(revocation))
+    }
+
+    /// Tries the revocations at once. What fails is retried by the sweep until it is done.
+    async fn revoke(&self, revocations: &[Revocation]) -> &'static str {
+        let (mut pending, mut shared) = (false, false);
+        for revocation in revocations {
+            match self.revoker().carry_out(revocation, self.clock.now()).await {
+                Ok(Revoked::Done) => {}
+                Ok(Revoked::Shared) => shared = true,
+                Ok(Revoked::Later) => pending = true,
+                Err(error) => {
+                    tracing::warn!(%error, "a grant is still to be revoked");
+                    pending = true;
+                }
+            }
+        }
+        match (pending, shared) {
+            (true, _) => "pending",
+            (false, true) => "shared",
+            (false, false) => "revoked",
+        }
+    }
+}

@@ -1,0 +1,291 @@
+//! Stand-ins for the networks' OAuth and for an OIDC issuer, on one loopback port.
+//!
+//! The hosts of the real world are the first segment of the path: `/api.x.com/2/oauth2/token`
+//! answers as `https://api.x.com/2/oauth2/token` does, quirks included, as far as an app that
+//! connects accounts can tell. Nothing here was compared with the live services; it follows their
+//! documentation and what others saw of them.
+//!
+//! Invariant: a code or token is kept as its SHA-256 only, so that nothing that is saved could be
+//! presented again. What was minted or received in the clear is remembered in memory alone, for
+//! tests that search logs and answers for it ([`Networks::secrets_seen`]).
+
+mod consent;
+mod facebook;
+mod fields;
+mod grants;
+mod x;
+
+use std::{fmt, io, sync::Arc};
+
+use axum::response::{IntoResponse as _, Response};
+use http::{StatusCode, request::Parts};
+use secrecy::SecretString;
+use serde::{Deserialize, Serialize};
+use shared::clock::Clock;
+use tokio::{net::TcpListener, task::JoinHandle};
+
+use crate::{
+    data::{DataDir, Saved},
+    faults::{self, Call, Faults, Faulty},
+    issuer::Issuer,
+};
+use grants::{Book, Desk, Ending, SecretsSeen};
+
+/// A network that the sandbox plays.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Network {
+    /// X, formerly Twitter.
+    X,
+    /// Facebook.
+    Facebook,
+}
+
+impl Network {
+    /// Every network of the sandbox.
+    pub const ALL: [Self; 2] = [Self::X, Self::Facebook];
+
+    /// As it stands in paths and targets.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::X => "x",
+            Self::Facebook => "facebook",
+        }
+    }
+
+    /// As people write it.
+    #[must_use]
+    pub fn title(self) -> &'static str {
+        match self {
+            Self::X => "X",
+            Self::Facebook => "Facebook",
+        }
+    }
+
+    /// The people and brands that have an account there.
+    #[must_use]
+    pub fn accounts(self) -> &'static [Account] {
+        match self {
+            Self::X => x::ACCOUNTS,
+            Self::Facebook => facebook::ACCOUNTS,
+        }
+    }
+
+    fn account_names(self) -> String {
+        list(self.accounts().iter().map(|account| account.name))
+    }
+
+    fn account(self, name: &str) -> Option<&'static Account> {
+        self.accounts().iter().find(|account| account.name == name)
+    }
+}
+
+/// An account at a network, able to sign in and to consent.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub struct Account {
+    /// The login, and the choice on the consent page.
+    pub name: &'static str,
+    /// The network's own id of it.
+    pub id: &'static str,
+    /// What the network displays.
+    pub title: &'static str,
+}
+
+/// An OAuth app as it was registered with a network.
+#[derive(Clone, Debug)]
+pub struct App {
+    /// Where it is registered.
+    pub network: Network,
+    /// Its public id.
+    pub client_id: String,
+    /// What it authenticates with.
+    pub client_secret: SecretString,
+    /// The only address to which the network sends a browser back.
+    pub redirect_uri: String,
+}
+
+/// What the networks are started with.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Where grants and the issuer's keys are kept.
+    pub dir: DataDir,
+    /// Decides what has expired.
+    pub clock: Clock,
+    /// Faults to come, and the calls seen.
+    pub faults: Faults,
+    /// The apps that are registered.
+    pub apps: Vec<App>,
+}
+
+/// One consent, as the network's own settings page would list it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct GrantView {
+    /// False once it was revoked by anybody, or died of a new password or a replayed token.
+    pub live: bool,
+    /// The app it was given to.
+    pub client_id: String,
+    /// What was granted, which may be less than what was asked for.
+    pub scopes: Vec<String>,
+}
+
+/// An event was told to an account, and one of the three does not exist.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UnknownEvent {
+    /// No such network.
+    #[error("there is no network {0:?} here, only {known}", known = list(Network::ALL.map(Network::name)))]
+    Network(String),
+    /// No such account at that network.
+    #[error("{} has no account {account:?} here, only {}", .network.title(), .network.account_names())]
+    Account {
+        /// Where it was looked for.
+        network: Network,
+        /// What was looked for.
+        account: String,
+    },
+    /// Nothing that can happen to an account.
+    #[error("there is no event {0:?} here, only {known}", known = list(Event::ALL.map(Event::name)))]
+    Event(String),
+}
+
+fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
+    names.into_iter().collect::<Vec<_>>().join(", ")
+}
+
+/// What happens to an account without the app's doing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Event {
+    /// The person removes the app in the network's settings.
+    Revoke,
+    /// The person sets a new password. What X does then is not documented; here every grant ends,
+    /// as at Facebook.
+    PasswordChanged,
+    /// The network wants the person to sign in and settle something first.
+    Checkpoint,
+    /// The checkpoint is settled. What ended stays ended.
+    Restore,
+}
+
+impl Event {
+    const ALL: [Self; 4] = [Self::Revoke, Self::PasswordChanged, Self::Checkpoint, Self::Restore];
+
+    fn name(self) -> &'static str {
+        match self {
+            Self::Revoke => "revoke",
+            Self::PasswordChanged => "password_changed",
+            Self::Checkpoint => "checkpoint",
+            Self::Restore => "restore",
+        }
+    }
+}
+
+/// The networks and the issuer, at work until dropped.
+pub struct Networks {
+    desk: Desk,
+    issuer: Issuer,
+    serving: JoinHandle<()>,
+}
+
+impl Networks {
+    /// Serves every network and the issuer on `listener`.
+    ///
+    /// # Errors
+    /// When what was saved cannot be read, or the listener has no address.
+    pub fn start(listener: TcpListener, options: Options) -> io::Result<Self> {
+        let Options { dir, clock, faults, apps } = options;
+        let desk = Desk {
+            book: Saved::open(&dir, "networks.json", Book::default)?,
+            apps: Arc::from(apps),
+            clock: clock.clone(),
+            secrets: SecretsSeen::default(),
+        };
+        desk.see_client_secrets();
+        let issuer = Issuer::open(&dir, format!("http://{}/issuer", listener.local_addr()?), clock)?;
+        let router = x::routes().merge(facebook::routes()).with_state(desk.clone()).merge(issuer.routes());
+        let serving = tokio::spawn(faults::serve(listener, router, Faulty { faults, name, throttled }));
+        Ok(Self { desk, issuer, serving })
+    }
+
+    /// The issuer that people and workers of the sandbox sign in with.
+    #[must_use]
+    pub fn issuer(&self) -> &Issuer {
+        &self.issuer
+    }
+
+    /// Lets something happen to an account: `revoke`, `password_changed`, `checkpoint`, `restore`.
+    ///
+    /// # Errors
+    /// When the network, the account or the event does not exist; the error lists those that do.
+    pub fn event(&self, network: &str, account: &str, event: &str) -> Result<(), UnknownEvent> {
+        let (network, account) = find(network, account)?;
+        let event = Event::ALL
+            .into_iter()
+            .find(|known| known.name() == event)
+            .ok_or_else(|| UnknownEvent::Event(event.to_owned()))?;
+        self.desk.book.change(|book| match event {
+            Event::Revoke => book.end_all(network, account.name, None, Ending::Removed),
+            Event::PasswordChanged => book.end_all(network, account.name, None, Ending::PasswordChanged),
+            Event::Checkpoint => book.hold(network, account.name),
+            Event::Restore => book.release(network, account.name),
+        });
+        Ok(())
+    }
+
+    /// Every consent that `account` ever gave, oldest first; nothing for an account that does not exist.
+    #[must_use]
+    pub fn grants(&self, network: &str, account: &str) -> Vec<GrantView> {
+        let Ok((network, account)) = find(network, account) else { return Vec::new() };
+        self.desk.book.read(|book| book.grants_of(network, account.name).map(GrantView::from).collect())
+    }
+
+    /// Every code, token, verifier and client secret that was minted or received since the start,
+    /// in the clear: what must not be found in any log, page, mail or row.
+    #[must_use]
+    pub fn secrets_seen(&self) -> Vec<String> {
+        self.desk.secrets.all()
+    }
+}
+
+impl Drop for Networks {
+    fn drop(&mut self) {
+        self.serving.abort();
+    }
+}
+
+impl fmt::Debug for Networks {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Networks").field("issuer", &self.issuer).finish_non_exhaustive()
+    }
+}
+
+fn find(network: &str, account: &str) -> Result<(Network, &'static Account), UnknownEvent> {
+    let network = Network::ALL
+        .into_iter()
+        .find(|known| known.name() == network)
+        .ok_or_else(|| UnknownEvent::Network(network.to_owned()))?;
+    let known =
+        network.account(account).ok_or_else(|| UnknownEvent::Account { network, account: account.to_owned() })?;
+    Ok((network, known))
+}
+
+fn name(parts: &Parts, body: &[u8]) -> Option<Call> {
+    let path = parts.uri.path().trim_start_matches('/');
+    let (host, path) = path.split_once('/')?;
+    let target = match host {
+        "x.com" | "api.x.com" => x::target(path)?,
+        "www.facebook.com" | "graph.facebook.com" => {
+            facebook::target(path, parts.uri.query().unwrap_or_default(), body)?
+        }
+        "issuer" => Issuer::target(path)?,
+        _ => return None,
+    };
+    Some(Call::to(target))
+}
+
+fn throttled(call: &Call) -> Response {
+    match call.target.split('/').next() {
+        Some("x") => x::throttled(),
+        Some("facebook") => facebook::throttled(),
+        _ => StatusCode::TOO_MANY_REQUESTS.into_response(),
+    }
+}

@@ -1,0 +1,145 @@
+//! HTTP in and out: the caller, problem documents, limits, and how a function is served.
+//!
+//! A handler sees typed input or is not called: the caller comes from the authorizer's verified
+//! context and is refused when it is missing or over; bodies are bounded and unknown fields
+//! refused. A failure is logged once, here, with its source; the answer has a stable code and
+//! public words, and never the source.
+
+use std::{convert::Infallible, env, time::Duration};
+
+use axum::{
+    Router,
+    body::Body,
+    extract::{DefaultBodyLimit, Request},
+    middleware::{self, Next},
+    response::Response,
+};
+use http::{HeaderName, HeaderValue, header};
+use lambda_http::{Adapter, LambdaEvent, request::LambdaRequest};
+use serde_json::Value;
+use tower::{Service as _, ServiceExt};
+
+use crate::clock::Clock;
+
+mod error;
+mod extract;
+
+pub use error::{ApiError, Code, Problem};
+pub use extract::{Json, Path, Query, Within, caller_of};
+
+/// No body that a route wants is larger.
+const BODY_LIMIT: usize = 16 * 1024;
+/// No request that a route wants has more in its header fields.
+const HEADER_LIMIT: usize = 16 * 1024;
+/// API Gateway waits 30 seconds; whoever is slower has failed and says so.
+const BUDGET: Duration = Duration::from_secs(25);
+
+/// Why a function cannot start or run.
+pub type Fatal = lambda_http::Error;
+
+/// Structured logs on standard output, one JSON object a line, so that no value can forge a line.
+pub fn init_logging() {
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(false)
+        .with_span_list(false)
+        .with_max_level(tracing::Level::INFO)
+        .init();
+}
+
+/// The value of an environment variable.
+///
+/// # Errors
+/// When it is missing or empty, naming it.
+#[expect(clippy::disallowed_methods, reason = "the one place where the environment enters")]
+pub fn variable(name: &str) -> Result<String, Fatal> {
+    match env::var(name) {
+        Ok(value) if !value.is_empty() => Ok(value),
+        _ => Err(format!("the environment variable {name} is missing").into()),
+    }
+}
+
+/// The value of an environment variable that may be missing.
+#[must_use]
+pub fn optional_variable(name: &str) -> Option<String> {
+    variable(name).ok()
+}
+
+/// Puts what every HTTP function has around its routes: limits, time budget, security headers.
+pub fn around(routes: Router, clock: Clock) -> Router {
+    routes
+        .fallback(|| async { ApiError::new(Code::NotFound, "There is no such route; see /openapi.json.") })
+        .method_not_allowed_fallback(|| async {
+            ApiError::new(Code::MethodNotAllowed, "The route does not take this method; see /openapi.json.")
+        })
+        .layer(DefaultBodyLimit::max(BODY_LIMIT))
+        .layer(middleware::from_fn(move |request, next| guard(clock.clone(), request, next)))
+}
+
+async fn guard(clock: Clock, mut request: Request, next: Next) -> Response {
+    let size: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    request.extensions_mut().insert(clock);
+    let mut response = if size > HEADER_LIMIT {
+        axum::response::IntoResponse::into_response(ApiError::new(
+            Code::HeadersTooLarge,
+            "The header fields of the request are larger than 16 KB.",
+        ))
+    } else {
+        match tokio::time::timeout(BUDGET, next.run(request)).await {
+            Ok(response) => response,
+            Err(_) => axum::response::IntoResponse::into_response(
+                ApiError::new(Code::Unavailable, "It took too long. Nothing is lost: try again.").retry_after(5),
+            ),
+        }
+    };
+    let headers = response.headers_mut();
+    for (name, value) in [
+        (header::CACHE_CONTROL, "no-store"),
+        (header::REFERRER_POLICY, "no-referrer"),
+        (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        (header::STRICT_TRANSPORT_SECURITY, "max-age=31536000"),
+        (header::X_FRAME_OPTIONS, "DENY"),
+    ] {
+        headers.entry(name).or_insert(HeaderValue::from_static(value));
+    }
+    let policy = HeaderName::from_static("content-security-policy");
+    headers.entry(policy).or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+    response
+}
+
+/// Runs an HTTP function until the environment is shut down.
+///
+/// # Errors
+/// When the Lambda runtime cannot be reached.
+pub async fn serve(routes: Router) -> Result<(), Fatal> {
+    lambda_http::run(routes).await
+}
+
+/// One invocation of an HTTP function: the event as API Gateway sends it (payload format 2.0) in,
+/// the answer as API Gateway takes it out.
+///
+/// # Errors
+/// When the event is not of that format.
+pub async fn invoke(routes: &Router, event: Value) -> Result<Value, Fatal> {
+    let request: LambdaRequest = serde_json::from_value(event)?;
+    let mut function = Adapter::from(routes.clone());
+    let event = LambdaEvent::new(request, lambda_http::Context::default());
+    let ready = ServiceExt::<LambdaEvent<LambdaRequest>>::ready(&mut function).await;
+    let answer = match ready {
+        Ok(function) => function.call(event).await,
+        Err(never) => Err::<_, Infallible>(never),
+    };
+    match answer {
+        Ok(answer) => Ok(serde_json::to_value(answer)?),
+        Err(never) => match never {},
+    }
+}
+
+/// An empty answer that leads the browser elsewhere and drops the query of where it was.
+///
+/// # Errors
+/// When the address cannot stand in a header.
+pub fn see_other(location: &str) -> Result<Response, http::Error> {
+    Response::builder().status(http::StatusCode::SEE_OTHER).header(header::LOCATION, location).body(Body::empty())
+}

@@ -1,0 +1,121 @@
+//! E-mail through SES.
+//!
+//! The message is built by a mail library, as text and HTML side by side. The SDK never repeats a
+//! send: an answer that was lost is told as [`SendError::Unanswered`], because whoever asked must
+//! decide whether a second mail is better than none.
+
+use std::time::{Duration, SystemTime};
+
+use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_ses::{
+    Client,
+    config::Builder,
+    error::{ProvideErrorMetadata as _, SdkError},
+    primitives::Blob,
+    types::RawMessage,
+};
+use jiff::Timestamp;
+use lettre::{
+    Message,
+    message::{Mailbox, MultiPart},
+};
+
+/// What a person is sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Letter {
+    /// The subject line.
+    pub subject: String,
+    /// For readers of plain text.
+    pub text: String,
+    /// For everybody else.
+    pub html: String,
+}
+
+/// Why a mail was not sent, or may have been.
+#[derive(Debug, thiserror::Error)]
+pub enum SendError {
+    /// The address is none.
+    #[error("the address cannot be written to")]
+    BadAddress,
+    /// SES is throttled or down and has not taken it: try again later.
+    #[error("the mail service does not take it now")]
+    Later(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// SES refuses it: an operator has to act.
+    #[error("the mail service refuses it")]
+    Refused(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// Nobody knows whether it was sent.
+    #[error("the mail service did not answer")]
+    Unanswered(#[source] Box<dyn std::error::Error + Send + Sync>),
+}
+
+/// Sends mail from one fixed address.
+#[derive(Clone, Debug)]
+pub struct Mailer {
+    client: Client,
+    from: Mailbox,
+}
+
+/// A sender's address that is none.
+#[derive(Debug, thiserror::Error)]
+#[error("the sender's address is not an e-mail address")]
+pub struct BadSender;
+
+impl Mailer {
+    /// Sends from `from`, for example `Tokenward <tokens@example.org>`.
+    ///
+    /// # Errors
+    /// When `from` is no address.
+    pub fn new(aws: &SdkConfig, from: &str) -> Result<Self, BadSender> {
+        let timeouts = TimeoutConfig::builder().operation_timeout(Duration::from_secs(8));
+        let config = Builder::from(aws).timeout_config(timeouts.build()).retry_config(RetryConfig::disabled());
+        Ok(Self { client: Client::from_conf(config.build()), from: from.parse().map_err(|_| BadSender)? })
+    }
+
+    /// Sends `letter` to `address`, dated `now`.
+    ///
+    /// # Errors
+    /// Why it was not sent, or may have been.
+    pub async fn send(&self, address: &str, letter: &Letter, now: Timestamp) -> Result<(), SendError> {
+        let to: Mailbox = address.parse().map_err(|_| SendError::BadAddress)?;
+        let message = Message::builder()
+            .from(self.from.clone())
+            .to(to.clone())
+            .subject(&letter.subject)
+            .date(SystemTime::from(now))
+            .multipart(MultiPart::alternative_plain_html(letter.text.clone(), letter.html.clone()))
+            .map_err(|error| SendError::Refused(Box::new(error)))?;
+        let raw = RawMessage::builder().data(Blob::new(message.formatted())).build();
+        let raw = raw.map_err(|error| SendError::Refused(Box::new(error)))?;
+        let sending = self
+            .client
+            .send_raw_email()
+            .source(self.from.email.to_string())
+            .destinations(to.email.to_string())
+            .raw_message(raw)
+            .send();
+        match sending.await {
+            Ok(_) => Ok(()),
+            Err(error) => Err(classify(error)),
+        }
+    }
+}
+
+fn classify(error: SdkError<aws_sdk_ses::operation::send_raw_email::SendRawEmailError>) -> SendError {
+    match &error {
+        SdkError::ConstructionFailure(_) => SendError::Refused(Box::new(error)),
+        // nothing was sent when not even the connection came about
+        SdkError::DispatchFailure(failure) if failure.is_user() => SendError::Refused(Box::new(error)),
+        SdkError::ServiceError(answer) => {
+            let throttled = answer.err().code().is_some_and(|code| code.contains("Throttl"));
+            let status = answer.raw().status();
+            if throttled || status.as_u16() == 503 {
+                SendError::Later(Box::new(error))
+            } else if status.is_server_error() {
+                SendError::Unanswered(Box::new(error))
+            } else {
+                SendError::Refused(Box::new(error))
+            }
+        }
+        _ => SendError::Unanswered(Box::new(error)),
+    }
+}
