@@ -5,7 +5,7 @@
 //! the same sweep again changes nothing more, because every change is conditional on the row as
 //! it was read.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -13,6 +13,7 @@ use shared::{
     access::{Subject, TenantId},
     clock::Clock,
     connect::Ending,
+    edge::Fatal,
     mail::{Mailer, SendError},
     revoke::{Revoked, Revoker},
     store::{
@@ -76,6 +77,14 @@ pub struct Summary {
 }
 
 impl Sweep {
+    /// One invocation: whatever the schedule sends in, the [`Summary`] out.
+    ///
+    /// # Errors
+    /// When the tables cannot be asked what is due; the schedule tries again.
+    pub async fn invoke(&self, _event: serde_json::Value) -> Result<serde_json::Value, Fatal> {
+        Ok(serde_json::to_value(self.run().await?)?)
+    }
+
     /// Does what is due.
     ///
     /// # Errors
@@ -289,12 +298,4 @@ impl Sweep {
 fn chain(error: &dyn std::error::Error) -> String {
     let causes = std::iter::successors(Some(error), |error| error.source());
     causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
-}
-
-/// One invocation: whatever the schedule sends in, the summary out.
-///
-/// # Errors
-/// When the tables cannot be asked what is due; the schedule tries again.
-pub async fn invoke(sweep: Arc<Sweep>, _event: serde_json::Value) -> Result<Summary, StoreError> {
-    sweep.run().await
 }

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use expiry_sweep::{Sweep, invoke};
+use expiry_sweep::Sweep;
 use lambda_runtime::{LambdaEvent, service_fn};
 use shared::{
     apps::Apps,
@@ -23,7 +23,7 @@ async fn main() -> Result<(), Fatal> {
     let (aws, clock) = (cloud::config().await, Clock::system());
     let shards = Shards::new(variable("DUE_SHARDS")?.parse()?);
     let keys = KeysConfig { table: variable("KEYS_TABLE")?, kms_key: variable("KMS_KEY")?, stage: variable("STAGE")? };
-    let sweep = Arc::new(Sweep {
+    let sweep = Sweep {
         revoker: Revoker {
             vault: Vault::new(&aws, &variable("VAULT_TABLE")?, shards),
             flows: Flows::new(&aws, &variable("FLOWS_TABLE")?, shards),
@@ -34,6 +34,6 @@ async fn main() -> Result<(), Fatal> {
         mailer: Mailer::new(&aws, &variable("MAIL_FROM")?)?,
         reauthenticate_url: variable("REAUTHENTICATE_URL")?,
         clock,
-    });
-    lambda_runtime::run(service_fn(move |event: LambdaEvent<_>| invoke(Arc::clone(&sweep), event.payload))).await
+    };
+    lambda_runtime::run(service_fn(|event: LambdaEvent<_>| sweep.invoke(event.payload))).await
 }

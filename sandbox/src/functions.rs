@@ -1,0 +1,159 @@
+//! The functions, wired as their `main`s wire them, with a clock that can be moved.
+//!
+//! Each is invoked through its real entry: the event as JSON in, the answer as JSON out.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use aws_config::SdkConfig;
+use axum::Router;
+use authorizer::{Authorizer, Issuer, Terms};
+use expiry_sweep::Sweep;
+use oauth_callback::Callback;
+use oauth_start::Start;
+use serde_json::Value;
+use shared::{
+    apps::Apps,
+    clock::Clock,
+    connect::ReturnUrls,
+    edge::{self, Fatal},
+    exchange::{Endpoints, Exchange},
+    keys::{KeysConfig, TenantKeys},
+    mail::Mailer,
+    random::Random,
+    revoke::Revoker,
+    store::{Shards, flows::Flows, profiles::Vault},
+};
+use tokens::Tokens;
+
+/// The environment variables of each function.
+pub type Environment = BTreeMap<String, BTreeMap<String, String>>;
+
+/// The five functions.
+pub struct Functions {
+    start: Router,
+    callback: Router,
+    tokens: Router,
+    sweep: Sweep,
+    authorizer: Authorizer,
+}
+
+impl Functions {
+    /// Wires every function from its own environment.
+    ///
+    /// # Errors
+    /// When a variable is missing or makes no sense.
+    pub fn wire(aws: &SdkConfig, environment: &Environment, clock: &Clock) -> Result<Self, Fatal> {
+        let of = |function| Wiring { aws, environment: environment.get(function), clock };
+        let (start, callback, tokens, sweep) = (of("oauth-start"), of("oauth-callback"), of("tokens"), of("expiry-sweep"));
+        let authorizer = of("authorizer");
+        Ok(Self {
+            start: oauth_start::routes(Start {
+                flows: Flows::new(aws, start.variable("FLOWS_TABLE")?, Shards::new(1)),
+                keys: start.keys()?,
+                apps: start.apps()?,
+                endpoints: start.endpoints()?,
+                public_url: start.variable("PUBLIC_URL")?.to_owned(),
+                clock: clock.clone(),
+                random: Random::system(),
+            }),
+            callback: oauth_callback::routes(Callback {
+                flows: callback.flows()?,
+                keys: callback.keys()?,
+                apps: callback.apps()?,
+                exchange: Exchange::new(callback.endpoints()?)?,
+                clock: clock.clone(),
+                random: Random::system(),
+            }),
+            tokens: tokens::routes(Tokens {
+                vault: tokens.vault()?,
+                flows: tokens.flows()?,
+                keys: Arc::new(tokens.keys()?),
+                apps: tokens.apps()?,
+                exchange: Exchange::new(tokens.endpoints()?)?,
+                public_url: tokens.variable("PUBLIC_URL")?.to_owned(),
+                return_urls: ReturnUrls::parse(tokens.variable("RETURN_URLS")?)?,
+                clock: clock.clone(),
+                random: Random::system(),
+            }),
+            sweep: Sweep {
+                revoker: Revoker {
+                    vault: sweep.vault()?,
+                    flows: sweep.flows()?,
+                    keys: Arc::new(sweep.keys()?),
+                    apps: sweep.apps()?,
+                    exchange: Exchange::new(sweep.endpoints()?)?,
+                },
+                mailer: Mailer::new(aws, sweep.variable("MAIL_FROM")?)?,
+                reauthenticate_url: sweep.variable("REAUTHENTICATE_URL")?.to_owned(),
+                clock: clock.clone(),
+            },
+            authorizer: Authorizer {
+                issuer: Issuer::new(authorizer.variable("OIDC_ISSUER")?.to_owned())?,
+                terms: Terms {
+                    audience: authorizer.variable("OIDC_AUDIENCE")?.to_owned(),
+                    tenant_claim: authorizer.variable("TENANT_CLAIM")?.to_owned(),
+                    roles_claim: authorizer.variable("ROLES_CLAIM")?.to_owned(),
+                },
+                clock: clock.clone(),
+            },
+        })
+    }
+
+    /// Invokes a function.
+    ///
+    /// # Errors
+    /// When there is no such function, or it failed as Lambda would say.
+    pub async fn invoke(&self, function: &str, event: Value) -> Result<Value, Fatal> {
+        match function {
+            "oauth-start" => edge::invoke(&self.start, event).await,
+            "oauth-callback" => edge::invoke(&self.callback, event).await,
+            "tokens" => edge::invoke(&self.tokens, event).await,
+            "expiry-sweep" => self.sweep.invoke(event).await,
+            "authorizer" => Ok(self.authorizer.invoke(event).await?),
+            _ => Err(format!("there is no function {function:?}").into()),
+        }
+    }
+}
+
+/// What one function is wired from.
+struct Wiring<'a> {
+    aws: &'a SdkConfig,
+    environment: Option<&'a BTreeMap<String, String>>,
+    clock: &'a Clock,
+}
+
+impl Wiring<'_> {
+    fn variable(&self, name: &str) -> Result<&str, Fatal> {
+        let value = self.environment.and_then(|variables| variables.get(name));
+        value.map(String::as_str).ok_or_else(|| format!("the environment variable {name} is missing").into())
+    }
+
+    fn shards(&self) -> Result<Shards, Fatal> {
+        Ok(Shards::new(self.variable("DUE_SHARDS")?.parse()?))
+    }
+
+    fn vault(&self) -> Result<Vault, Fatal> {
+        Ok(Vault::new(self.aws, self.variable("VAULT_TABLE")?, self.shards()?))
+    }
+
+    fn flows(&self) -> Result<Flows, Fatal> {
+        Ok(Flows::new(self.aws, self.variable("FLOWS_TABLE")?, self.shards()?))
+    }
+
+    fn keys(&self) -> Result<TenantKeys, Fatal> {
+        let config = KeysConfig {
+            table: self.variable("KEYS_TABLE")?.to_owned(),
+            kms_key: self.variable("KMS_KEY")?.to_owned(),
+            stage: self.variable("STAGE")?.to_owned(),
+        };
+        Ok(TenantKeys::new(self.aws, config, self.clock.clone(), Random::system()))
+    }
+
+    fn apps(&self) -> Result<Apps, Fatal> {
+        Ok(Apps::new(self.aws, self.variable("APPS_SECRET")?, self.variable("GRAPH_VERSION")?, self.clock.clone()))
+    }
+
+    fn endpoints(&self) -> Result<Endpoints, Fatal> {
+        Ok(Endpoints::loopback(self.variable("NETWORK_ENDPOINT")?)?)
+    }
+}
