@@ -41,11 +41,11 @@ use std::{collections::BTreeMap, io};
 
 use axum::{
     Router,
-    body::{Body, Bytes},
+    body::Bytes,
     extract::{DefaultBodyLimit, State},
     response::{IntoResponse, Response},
 };
-use http::{Request, StatusCode, header::CONTENT_TYPE, request::Parts};
+use http::{StatusCode, header::CONTENT_TYPE, request::Parts};
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
@@ -99,6 +99,7 @@ impl Cloud {
         let (kms, kms_key) = Kms::open(&dir)?;
         let ses = Ses::open(&dir, clock, &senders)?;
         let services = Services {
+            faults: faults.clone(),
             dynamodb: DynamoDb::start(&dir, &mut tasks).await?,
             kms,
             secrets_manager: SecretsManager::new(secrets),
@@ -130,6 +131,7 @@ impl Cloud {
 
 #[derive(Clone)]
 struct Services {
+    faults: Faults,
     dynamodb: DynamoDb,
     kms: Kms,
     secrets_manager: SecretsManager,
@@ -146,7 +148,9 @@ enum Service {
 
 async fn answer(State(services): State<Services>, parts: Parts, body: Bytes) -> Response {
     match operation(&parts, &body) {
-        Some((Service::DynamoDb, _)) => services.dynamodb.forward(Request::from_parts(parts, Body::from(body))).await,
+        Some((Service::DynamoDb, operation)) => {
+            services.dynamodb.forward(&operation, parts, body, &services.faults).await
+        }
         Some((Service::Kms, operation)) => json_answer(services.kms.answer(&operation, &body)),
         Some((Service::SecretsManager, operation)) => json_answer(services.secrets_manager.answer(&operation, &body)),
         Some((Service::Ses, operation)) => services.ses.answer(&operation, &body),

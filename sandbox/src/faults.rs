@@ -96,6 +96,16 @@ pub struct Faults(Arc<Mutex<State>>);
 struct State {
     waiting: Vec<Fault>,
     calls: Vec<Call>,
+    consumed: Consumed,
+}
+
+/// DynamoDB's capacity units, tables and indexes together.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
+pub struct Consumed {
+    /// Read units.
+    pub read: f64,
+    /// Write units; a transaction counts double, as DynamoDB counts it.
+    pub write: f64,
 }
 
 impl Faults {
@@ -135,9 +145,24 @@ impl Faults {
         counts
     }
 
-    /// Forgets the calls seen.
+    /// The capacity that DynamoDB consumed since the last reset.
+    #[must_use]
+    pub fn consumed(&self) -> Consumed {
+        self.lock().consumed
+    }
+
+    /// Counts what a call consumed.
+    pub fn consume(&self, consumed: Consumed) {
+        let mut state = self.lock();
+        state.consumed.read += consumed.read;
+        state.consumed.write += consumed.write;
+    }
+
+    /// Forgets the calls seen and what they consumed.
     pub fn forget_calls(&self) {
-        self.lock().calls.clear();
+        let mut state = self.lock();
+        state.calls.clear();
+        state.consumed = Consumed::default();
     }
 
     fn strike(&self, call: Call) -> Option<Fault> {

@@ -1,15 +1,25 @@
 //! DynamoDB: the embedded engine on a loopback port of its own, behind the cloud's front.
 //!
-//! The engine serves HTTP itself, so requests and answers pass through unread and the protocol
-//! stays the engine's, checksums and consumed capacity included. Items are never deleted by TTL
+//! The engine serves HTTP itself, so the protocol stays the engine's. One thing is added to each
+//! request, the wish to know the consumed capacity, which is counted from the answer: what a use
+//! case costs can then be asserted from outside, and the product need not ask. Items are never deleted by TTL
 //! here: AWS promises a deletion within days, not at a time, so nothing in the product may depend
 //! on it, and here nothing can.
 
 use std::io;
 
-use axum::{body::Body, response::Response};
+use axum::{
+    body::{Body, Bytes},
+    response::Response,
+};
 use dynoxide::Database;
-use http::{Request, Uri, uri::PathAndQuery};
+use http::{
+    Request, Uri,
+    header::CONTENT_LENGTH,
+    request::Parts,
+    uri::PathAndQuery,
+};
+use http_body_util::BodyExt as _;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::TokioExecutor,
@@ -18,7 +28,10 @@ use serde_json::Value;
 use tokio::{net::TcpListener, task::JoinSet};
 
 use super::Refusal;
-use crate::data::DataDir;
+use crate::{
+    data::DataDir,
+    faults::{Consumed, Faults},
+};
 
 #[derive(Clone)]
 pub(super) struct DynamoDb {
@@ -45,16 +58,51 @@ impl DynamoDb {
         Ok(Self { engine, client: Client::builder(TokioExecutor::new()).build_http() })
     }
 
-    pub(super) async fn forward(&self, mut request: Request<Body>) -> Response {
-        *request.uri_mut() = self.engine.clone();
-        match self.client.request(request).await {
-            Ok(response) => response.map(Body::new),
+    /// Lets the engine answer, and counts what it consumed.
+    pub(super) async fn forward(&self, operation: &str, mut parts: Parts, body: Bytes, faults: &Faults) -> Response {
+        parts.uri = self.engine.clone();
+        parts.headers.remove(CONTENT_LENGTH);
+        let request = Request::from_parts(parts, Body::from(wishing_to_know(operation, body)));
+        let answer = async {
+            let (parts, body) = self.client.request(request).await?.into_parts();
+            Ok::<_, Box<dyn std::error::Error + Send + Sync>>((parts, body.collect().await?.to_bytes()))
+        };
+        match answer.await {
+            Ok((parts, body)) => {
+                faults.consume(consumed(operation, &body));
+                Response::from_parts(parts, Body::from(body))
+            }
             Err(error) => {
                 tracing::error!(%error, "the embedded DynamoDB did not answer");
                 Refusal::new("InternalServerError", "The embedded engine did not answer.").json()
             }
         }
     }
+}
+
+const READS: [&str; 5] = ["GetItem", "Query", "Scan", "BatchGetItem", "TransactGetItems"];
+const WRITES: [&str; 5] = ["PutItem", "UpdateItem", "DeleteItem", "BatchWriteItem", "TransactWriteItems"];
+
+fn wishing_to_know(operation: &str, body: Bytes) -> Bytes {
+    let measured = READS.contains(&operation) || WRITES.contains(&operation);
+    match serde_json::from_slice::<Value>(&body) {
+        Ok(Value::Object(mut request)) if measured && !request.contains_key("ReturnConsumedCapacity") => {
+            request.insert("ReturnConsumedCapacity".to_owned(), "TOTAL".into());
+            serde_json::to_vec(&request).map_or(body, Bytes::from)
+        }
+        _ => body,
+    }
+}
+
+/// What an answer says that it cost.
+fn consumed(operation: &str, body: &[u8]) -> Consumed {
+    let answer: Value = serde_json::from_slice(body).unwrap_or_default();
+    let units = |table: &Value| table["CapacityUnits"].as_f64().unwrap_or_default();
+    let total = match &answer["ConsumedCapacity"] {
+        Value::Array(tables) => tables.iter().map(units).sum(),
+        table => units(table),
+    };
+    if READS.contains(&operation) { Consumed { read: total, write: 0.0 } } else { Consumed { read: 0.0, write: total } }
 }
 
 /// Whether a read asks for consistency; `None` for what is no read.
