@@ -1,9 +1,375 @@
-//! The cloud and the networks on one machine.
+//! The cloud and the networks on one machine: what `cargo run -p sandbox` starts, and what tests
+//! start on free ports.
+//!
+//! The functions are the deployed ones, run by their own routers; the routes, tables and
+//! environment variables are those of `template.yaml`. Everything around them is a stand-in on
+//! loopback: the gateway, the AWS services, the networks, an OIDC issuer, and a clock that can be
+//! moved. So one address says "31 days later", and a person can watch a token age, the mail arrive
+//! and its link work.
+//!
+//! ```no_run
+//! # use sandbox::{Options, Sandbox};
+//! # async fn example() -> Result<(), sandbox::StartError> {
+//! let sandbox = Sandbox::start(Options::default()).await?;
+//! println!("open {}/", sandbox.url());
+//! # Ok(()) }
+//! ```
 
+pub mod clock;
 pub mod cloud;
 pub mod data;
+mod doors;
 pub mod faults;
 pub mod functions;
+pub mod gateway;
 pub mod issuer;
 pub mod networks;
+mod pages;
 pub mod template;
+
+use std::{collections::BTreeMap, fmt, io, net::Ipv4Addr, sync::Arc};
+
+use aws_config::{BehaviorVersion, Region, SdkConfig};
+use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
+use axum::response::IntoResponse as _;
+use http::StatusCode;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde_json::{Value, json};
+use shared::{edge::Fatal, random::Random};
+use tokio::{net::TcpListener, task::JoinSet};
+
+use crate::{
+    clock::MovableClock,
+    cloud::{Cloud, CloudOptions, REGION},
+    data::DataDir,
+    faults::{Faults, Faulty},
+    functions::{Environment, Functions},
+    gateway::{Gateway, Invocation},
+    issuer::{AUDIENCE, Issuer},
+    networks::{App, Network, Networks},
+    template::Template,
+};
+
+const APPS_SECRET: &str = "tokenward/apps";
+const SENDER: &str = "tokenward@sandbox.example";
+
+/// What a sandbox is started with.
+#[derive(Clone, Debug, Default)]
+pub struct Options {
+    /// The first of three ports: pages and API, networks, AWS protocols. 0 takes three free ones.
+    pub port: u16,
+    /// Where everything is kept that shall outlive the process.
+    pub data: DataDir,
+}
+
+/// Why a sandbox did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Somebody else listens there.
+    #[error("port {0} is taken; the sandbox needs three ports in a row: choose others with --port")]
+    PortTaken(u16),
+    /// Three ports do not fit behind it.
+    #[error("there are no three ports from {0} on; choose others with --port")]
+    NoSuchPort(u16),
+    /// The port cannot be listened on for another reason.
+    #[error("cannot listen on port {0}")]
+    Listen(u16, #[source] io::Error),
+    /// What an earlier run left in the data directory cannot be read.
+    #[error("the data directory cannot be used")]
+    Data(#[from] io::Error),
+    /// The tables could not be made.
+    #[error("the tables cannot be made")]
+    Tables(#[source] Box<aws_sdk_dynamodb::Error>),
+    /// The functions did not accept their environment.
+    #[error("the functions cannot be started")]
+    Functions(#[source] Fatal),
+}
+
+/// The running sandbox; it stops when it is dropped.
+pub struct Sandbox {
+    parts: Arc<Parts>,
+    serving: JoinSet<()>,
+}
+
+/// What doors and pages can reach.
+struct Parts {
+    url: String,
+    networks_url: String,
+    aws_endpoint: String,
+    clock: MovableClock,
+    faults: Faults,
+    cloud: Cloud,
+    networks: Networks,
+    environment: Environment,
+    aws: SdkConfig,
+    functions: Arc<Functions>,
+    gateway: Gateway,
+}
+
+impl Sandbox {
+    /// Starts everything. What was kept in `options.data` is there again.
+    ///
+    /// # Errors
+    /// When a port is taken or what was kept cannot be read.
+    pub async fn start(options: Options) -> Result<Self, StartError> {
+        let Options { port, data } = options;
+        let [front, networks, aws] = ports(port)?;
+        let (front, front_port) = listen(front).await?;
+        let (networks, networks_port) = listen(networks).await?;
+        let (aws, aws_port) = listen(aws).await?;
+        let url = format!("http://localhost:{front_port}");
+        let networks_url = format!("http://127.0.0.1:{networks_port}");
+        let aws_endpoint = format!("http://127.0.0.1:{aws_port}");
+
+        let clock = MovableClock::open(&data)?;
+        let faults = Faults::default();
+        let apps = apps(&url);
+        let cloud = CloudOptions {
+            dir: data.clone(),
+            clock: clock.clock(),
+            faults: faults.clone(),
+            secrets: [(APPS_SECRET.to_owned(), document(&apps))].into(),
+            senders: vec![SENDER.to_owned()],
+        };
+        let cloud = Cloud::start(aws, cloud).await?;
+        let options = networks::Options { dir: data, clock: clock.clock(), faults: faults.clone(), apps };
+        let networks = Networks::start(networks, options)?;
+
+        let template = Template::deployed();
+        let aws = aws_config(&aws_endpoint);
+        let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
+        template.create_tables(&dynamodb, "").await.map_err(|error| StartError::Tables(Box::new(error)))?;
+        let environment = environment(template, &url, &networks_url, cloud.kms_key(), networks.issuer());
+        let functions = Functions::wire(&aws, &environment, &clock.clock()).map_err(StartError::Functions)?;
+        let functions = Arc::new(functions);
+        let gateway = Gateway::new(template, &format!("localhost:{front_port}"), clock.clock(), invoking(&functions));
+
+        let parts = Arc::new(Parts {
+            url,
+            networks_url,
+            aws_endpoint,
+            clock,
+            faults,
+            cloud,
+            networks,
+            environment,
+            aws,
+            functions,
+            gateway,
+        });
+        let router = parts.gateway.routes().merge(doors::routes(&parts)).merge(pages::routes(&parts));
+        let unstruck = Faulty {
+            faults: parts.faults.clone(),
+            name: |_, _| None,
+            throttled: |_| StatusCode::TOO_MANY_REQUESTS.into_response(),
+        };
+        let mut serving = JoinSet::new();
+        serving.spawn(faults::serve(front, router, unstruck));
+        Ok(Self { parts, serving })
+    }
+
+    /// Where people and clients begin: `http://localhost:PORT`, without a trailing slash.
+    #[must_use]
+    pub fn url(&self) -> &str {
+        &self.parts.url
+    }
+
+    /// Where the networks and the issuer are: `http://127.0.0.1:PORT`.
+    #[must_use]
+    pub fn networks_url(&self) -> &str {
+        &self.parts.networks_url
+    }
+
+    /// What `AWS_ENDPOINT_URL` would be set to.
+    #[must_use]
+    pub fn aws_endpoint(&self) -> &str {
+        &self.parts.aws_endpoint
+    }
+
+    /// The clock that everything here goes by.
+    #[must_use]
+    pub fn clock(&self) -> &MovableClock {
+        &self.parts.clock
+    }
+
+    /// The faults to come, and the calls seen.
+    #[must_use]
+    pub fn faults(&self) -> &Faults {
+        &self.parts.faults
+    }
+
+    /// The AWS services.
+    #[must_use]
+    pub fn cloud(&self) -> &Cloud {
+        &self.parts.cloud
+    }
+
+    /// The networks.
+    #[must_use]
+    pub fn networks(&self) -> &Networks {
+        &self.parts.networks
+    }
+
+    /// The OIDC issuer that everybody signs in with.
+    #[must_use]
+    pub fn issuer(&self) -> &Issuer {
+        self.parts.networks.issuer()
+    }
+
+    /// The environment variables of every function.
+    #[must_use]
+    pub fn environment(&self) -> &Environment {
+        &self.parts.environment
+    }
+
+    /// The functions, for whoever wants to invoke one past the gateway.
+    #[must_use]
+    pub fn functions(&self) -> &Functions {
+        &self.parts.functions
+    }
+
+    /// The HTTP API.
+    #[must_use]
+    pub fn gateway(&self) -> &Gateway {
+        &self.parts.gateway
+    }
+
+    /// A configuration of the AWS SDK that leads to this sandbox, with no credentials to lose.
+    #[must_use]
+    pub fn aws_config(&self) -> &SdkConfig {
+        &self.parts.aws
+    }
+
+    /// Invokes a function as its schedule does, and returns its summary.
+    ///
+    /// # Errors
+    /// When the function fails.
+    pub async fn tick(&self, function: &str) -> Result<Value, Fatal> {
+        self.parts.tick(function).await
+    }
+
+    /// Stops, and returns when nobody listens on the first port any more.
+    pub async fn stop(mut self) {
+        self.serving.shutdown().await;
+    }
+}
+
+impl fmt::Debug for Sandbox {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Sandbox").field("url", &self.parts.url).finish_non_exhaustive()
+    }
+}
+
+impl Parts {
+    /// The event is the one that `EventBridge` Scheduler sends where the schedule names no input.
+    async fn tick(&self, function: &str) -> Result<Value, Fatal> {
+        let event = json!({
+            "version": "0",
+            "id": "00000000-0000-0000-0000-000000000000",
+            "detail-type": "Scheduled Event",
+            "source": "aws.scheduler",
+            "account": "000000000000",
+            "time": self.clock.now(),
+            "region": REGION,
+            "resources": [format!("arn:aws:scheduler:{REGION}:000000000000:schedule/default/tokenward-sandbox-{function}")],
+            "detail": "{}",
+        });
+        self.functions.invoke(function, event).await
+    }
+}
+
+fn ports(first: u16) -> Result<[u16; 3], StartError> {
+    match first {
+        0 => Ok([0; 3]),
+        first if first > u16::MAX - 2 => Err(StartError::NoSuchPort(first)),
+        first => Ok([first, first + 1, first + 2]),
+    }
+}
+
+async fn listen(port: u16) -> Result<(TcpListener, u16), StartError> {
+    let listening = async {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+        let port = listener.local_addr()?.port();
+        Ok((listener, port))
+    };
+    listening.await.map_err(|error: io::Error| match error.kind() {
+        io::ErrorKind::AddrInUse => StartError::PortTaken(port),
+        _ => StartError::Listen(port, error),
+    })
+}
+
+/// One app a network, with a secret that is made anew at every start.
+fn apps(url: &str) -> Vec<App> {
+    let random = Random::system();
+    let app = |network: Network| App {
+        network,
+        client_id: format!("tokenward-sandbox-{}", network.name()),
+        client_secret: random.token(),
+        redirect_uri: format!("{url}/oauth/callback/{}", network.name()),
+    };
+    Network::ALL.map(app).to_vec()
+}
+
+/// The apps as an operator would write them into the secret.
+fn document(apps: &[App]) -> SecretString {
+    let entry = |app: &App| {
+        json!({
+            "network": app.network.name(),
+            "client_id": app.client_id,
+            "client_secret": app.client_secret.expose_secret(),
+        })
+    };
+    apps.iter().map(entry).collect::<Value>().to_string().into()
+}
+
+fn aws_config(endpoint: &str) -> SdkConfig {
+    let credentials = Credentials::new("sandbox", "sandbox", None, None, "sandbox");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::from_static(REGION))
+        .endpoint_url(endpoint)
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .build()
+}
+
+/// Gives every function the variables that the template gives it, with the sandbox's values.
+fn environment(template: &Template, url: &str, networks_url: &str, kms_key: &str, issuer: &Issuer) -> Environment {
+    let values: BTreeMap<&str, String> = [
+        ("STAGE", "sandbox".to_owned()),
+        ("PUBLIC_URL", url.to_owned()),
+        ("RETURN_URLS", format!("{url}/,{url}/console")),
+        ("REAUTHENTICATE_URL", format!("{url}/reauthenticate")),
+        ("MAIL_FROM", SENDER.to_owned()),
+        ("OIDC_ISSUER", issuer.url().to_owned()),
+        ("OIDC_AUDIENCE", AUDIENCE.to_owned()),
+        ("TENANT_CLAIM", "tenant".to_owned()),
+        ("ROLES_CLAIM", "roles".to_owned()),
+        ("GRAPH_VERSION", "v26.0".to_owned()),
+        ("DUE_SHARDS", "4".to_owned()),
+        ("VAULT_TABLE", "Vault".to_owned()),
+        ("FLOWS_TABLE", "Flows".to_owned()),
+        ("KEYS_TABLE", "Keys".to_owned()),
+        ("KMS_KEY", kms_key.to_owned()),
+        ("APPS_SECRET", APPS_SECRET.to_owned()),
+    ]
+    .into();
+    let variables = |names: &BTreeMap<String, String>| {
+        let known = names.keys().filter_map(|name| Some((name.clone(), values.get(name.as_str())?.clone())));
+        let mut variables: BTreeMap<String, String> = known.collect();
+        // whoever has apps speaks to the networks
+        if variables.contains_key("APPS_SECRET") {
+            variables.insert("NETWORK_ENDPOINT".to_owned(), networks_url.to_owned());
+        }
+        variables
+    };
+    let of = template.functions.iter().map(|function| (function.name.clone(), variables(&function.environment)));
+    of.collect()
+}
+
+fn invoking(functions: &Arc<Functions>) -> impl Fn(String, Value) -> Invocation + Send + Sync + 'static {
+    let functions = Arc::clone(functions);
+    move |function, event| {
+        let functions = Arc::clone(&functions);
+        Box::pin(async move { functions.invoke(&function, event).await })
+    }
+}

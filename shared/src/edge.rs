@@ -5,7 +5,7 @@
 //! refused. A failure is logged once, here, with its source; the answer has a stable code and
 //! public words, and never the source.
 
-use std::{convert::Infallible, env, time::Duration};
+use std::{env, time::Duration};
 
 use axum::{
     Router,
@@ -17,7 +17,7 @@ use axum::{
 use http::{HeaderName, HeaderValue, header};
 use lambda_http::{Adapter, LambdaEvent, request::LambdaRequest};
 use serde_json::Value;
-use tower::{Service as _, ServiceExt};
+use tower::Service as _;
 
 use crate::clock::Clock;
 
@@ -123,14 +123,10 @@ pub async fn serve(routes: Router) -> Result<(), Fatal> {
 /// When the event is not of that format.
 pub async fn invoke(routes: &Router, event: Value) -> Result<Value, Fatal> {
     let request: LambdaRequest = serde_json::from_value(event)?;
-    let mut function = Adapter::from(routes.clone());
     let event = LambdaEvent::new(request, lambda_http::Context::default());
-    let ready = ServiceExt::<LambdaEvent<LambdaRequest>>::ready(&mut function).await;
-    let answer = match ready {
-        Ok(function) => function.call(event).await,
-        Err(never) => Err::<_, Infallible>(never),
-    };
-    match answer {
+    // a router is always ready, and the adapter need not outlive its call
+    let answer = Adapter::from(routes.clone()).call(event);
+    match answer.await {
         Ok(answer) => Ok(serde_json::to_value(answer)?),
         Err(never) => match never {},
     }
