@@ -155,8 +155,7 @@ impl Apps {
     fn parse(&self, document: &SecretString) -> Result<Arc<[App]>, AppsError> {
         use secrecy::ExposeSecret as _;
         // serde's message may quote a secret, so it is dropped
-        let entries: Vec<Entry> =
-            serde_json::from_str(document.expose_secret()).map_err(|_| AppsError::Malformed)?;
+        let entries: Vec<Entry> = serde_json::from_str(document.expose_secret()).map_err(|_| AppsError::Malformed)?;
         let complete = |entry: &Entry| !entry.client_id.is_empty() && !entry.client_secret.expose_secret().is_empty();
         if !entries.iter().all(complete) {
             return Err(AppsError::Malformed);

@@ -99,7 +99,9 @@ impl Ending {
         let network = kind.network().title();
         Self::new(
             EndingCode::AccessDenied,
-            format!("{network} says that access was not granted, so nothing was connected. Start again and approve it."),
+            format!(
+                "{network} says that access was not granted, so nothing was connected. Start again and approve it."
+            ),
         )
     }
 
@@ -147,7 +149,9 @@ impl Ending {
             ),
             Failure::AppRejected => (
                 EndingCode::AppRejected,
-                format!("{network} did not accept the app's own credentials. Tell your operator; this is not your fault."),
+                format!(
+                    "{network} did not accept the app's own credentials. Tell your operator; this is not your fault."
+                ),
             ),
             Failure::Dead(_) | Failure::Forbidden | Failure::Unreadable(_) => (
                 EndingCode::NetworkRefused,
@@ -291,7 +295,9 @@ pub struct ReturnUrls(Vec<String>);
 
 /// A return address that cannot be registered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("{0:?} cannot be a return address: it must be https (http on localhost alone), without user, fragment or white space")]
+#[error(
+    "{0:?} cannot be a return address: it must be https (http on localhost alone), without user, fragment or white space"
+)]
 pub struct BadReturnUrl(String);
 
 impl ReturnUrls {
@@ -302,7 +308,8 @@ impl ReturnUrls {
     /// addresses) that is written as a browser would write it.
     pub fn parse(list: &str) -> Result<Self, BadReturnUrl> {
         let entries = list.split(',').map(str::trim).filter(|entry| !entry.is_empty());
-        let checked = entries.map(|entry| if registrable(entry) { Ok(entry.to_owned()) } else { Err(BadReturnUrl(entry.to_owned())) });
+        let checked = entries
+            .map(|entry| if registrable(entry) { Ok(entry.to_owned()) } else { Err(BadReturnUrl(entry.to_owned())) });
         Ok(Self(checked.collect::<Result<_, _>>()?))
     }
 

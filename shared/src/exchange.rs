@@ -213,7 +213,9 @@ fn is_public(address: SocketAddr) -> bool {
             // global unicast, without the ranges for documentation and special purposes
             None => {
                 let [first, second, ..] = v6.ip().segments();
-                (first & 0xe000) == 0x2000 && !(first == 0x2001 && (second == 0x0db8 || second < 0x0200)) && first != 0x2002
+                (first & 0xe000) == 0x2000
+                    && !(first == 0x2001 && (second == 0x0db8 || second < 0x0200))
+                    && first != 0x2002
             }
         },
     }
@@ -256,9 +258,25 @@ mod tests {
     #[test]
     fn a_name_that_leads_into_a_private_network_is_not_followed() {
         for address in [
-            "127.0.0.1", "10.1.2.3", "172.16.0.1", "192.168.1.1", "169.254.169.254", "100.64.0.1", "0.0.0.0", "192.0.0.1",
-            "198.18.0.1", "224.0.0.1", "255.255.255.255", "::1", "::", "fe80::1", "fd00::1", "::ffff:10.0.0.1", "2001:db8::1",
-            "ff02::1", "2002:a00:1::",
+            "127.0.0.1",
+            "10.1.2.3",
+            "172.16.0.1",
+            "192.168.1.1",
+            "169.254.169.254",
+            "100.64.0.1",
+            "0.0.0.0",
+            "192.0.0.1",
+            "198.18.0.1",
+            "224.0.0.1",
+            "255.255.255.255",
+            "::1",
+            "::",
+            "fe80::1",
+            "fd00::1",
+            "::ffff:10.0.0.1",
+            "2001:db8::1",
+            "ff02::1",
+            "2002:a00:1::",
         ] {
             let address = SocketAddr::new(address.parse().unwrap(), 443);
             assert!(!is_public(address), "{address}");

@@ -3,9 +3,9 @@
 //! A page has no script, no picture and no link to anywhere that a stranger chose; its style is
 //! allowed by hash. What came from outside is escaped by the template or not shown at all.
 
+use aws_lc_rs::digest;
 use axum::response::{IntoResponse, Response};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use aws_lc_rs::digest;
 use http::{HeaderValue, StatusCode, header};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
@@ -164,5 +164,7 @@ fn page(title: &str, body: &Markup) -> Markup {
 
 fn policy() -> String {
     let hash = STANDARD.encode(digest::digest(&digest::SHA256, STYLE.as_bytes()));
-    format!("default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+    format!(
+        "default-src 'none'; style-src 'sha256-{hash}'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+    )
 }

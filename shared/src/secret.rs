@@ -151,9 +151,10 @@ impl FlowCookie {
     pub fn is_in(headers: &HeaderMap, id: &SessionId, hash: Option<&SecretHash>) -> bool {
         let (name, Some(hash)) = (Self::name(id), hash) else { return false };
         let lines = headers.get_all(header::COOKIE).into_iter().filter_map(|line| line.to_str().ok());
-        lines.flat_map(Cookie::split_parse).flatten().any(|cookie| {
-            cookie.name() == name && hash.matches(&SecretString::from(cookie.value()))
-        })
+        lines
+            .flat_map(Cookie::split_parse)
+            .flatten()
+            .any(|cookie| cookie.name() == name && hash.matches(&SecretString::from(cookie.value())))
     }
 
     /// Gives the cookie to the browser for so long.
@@ -167,11 +168,8 @@ impl FlowCookie {
     }
 
     fn write(headers: &mut HeaderMap, id: &SessionId, value: &str, age: SignedDuration) {
-        let line = format!(
-            "{}={value}; Path=/; Max-Age={}; Secure; HttpOnly; SameSite=Lax",
-            Self::name(id),
-            age.as_secs()
-        );
+        let line =
+            format!("{}={value}; Path=/; Max-Age={}; Secure; HttpOnly; SameSite=Lax", Self::name(id), age.as_secs());
         if let Ok(line) = HeaderValue::try_from(line) {
             headers.append(header::SET_COOKIE, line);
         }
@@ -201,7 +199,9 @@ mod tests {
     fn what_is_no_link_secret_is_not_read() {
         let good = format!("{}.{}", "a".repeat(22), "b".repeat(43));
         assert!(LinkSecret::parse(&good).is_some());
-        for text in ["", ".", "a.b", &good[1..], &good[..good.len() - 1], &good.replace('b', "é"), &good.replace('.', "#")] {
+        for text in
+            ["", ".", "a.b", &good[1..], &good[..good.len() - 1], &good.replace('b', "é"), &good.replace('.', "#")]
+        {
             assert!(LinkSecret::parse(text).is_none(), "{text:?}");
         }
     }

@@ -13,9 +13,7 @@ use aws_sdk_dynamodb::{
     Client,
     config::Builder,
     error::SdkError,
-    operation::{
-        transact_write_items::TransactWriteItemsError, update_item::UpdateItemError,
-    },
+    operation::{transact_write_items::TransactWriteItemsError, update_item::UpdateItemError},
     primitives::Blob,
     types::{AttributeValue, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update},
 };
@@ -75,9 +73,8 @@ fn client(aws: &SdkConfig) -> Client {
         .connect_timeout(Duration::from_secs(1))
         .operation_attempt_timeout(Duration::from_secs(2))
         .operation_timeout(Duration::from_secs(5));
-    let config = Builder::from(aws)
-        .timeout_config(timeouts.build())
-        .retry_config(RetryConfig::standard().with_max_attempts(3));
+    let config =
+        Builder::from(aws).timeout_config(timeouts.build()).retry_config(RetryConfig::standard().with_max_attempts(3));
     Client::from_conf(config.build())
 }
 

@@ -349,10 +349,7 @@ impl Token {
     #[must_use]
     pub fn age(&self, now: Timestamp, ladder: &Ladder) -> Option<Aged> {
         let end = self.expires_at.filter(|_| !self.state.is_over())?;
-        let step = ladder
-            .steps(end)
-            .filter(|(_, at)| self.considered_at < *at && *at <= now)
-            .max_by_key(|(_, at)| *at);
+        let step = ladder.steps(end).filter(|(_, at)| self.considered_at < *at && *at <= now).max_by_key(|(_, at)| *at);
         let state = if end <= now { self.state.after(Happening::Ended)? } else { self.state };
         (step.is_some() || state != self.state).then_some(Aged { state, step })
     }

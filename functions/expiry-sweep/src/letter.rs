@@ -49,11 +49,7 @@ impl Line {
                 TokenKind::Interaction => "publishes and replies",
             },
             when,
-            link: format!(
-                "{reauthenticate_url}{separator}profile={}&token={}",
-                notice.profile,
-                notice.token.as_str()
-            ),
+            link: format!("{reauthenticate_url}{separator}profile={}&token={}", notice.profile, notice.token.as_str()),
         }
     }
 }
@@ -77,7 +73,11 @@ const FOOT: &str = "You get this because you connected these accounts. Tokenward
 
 fn text(lines: &[Line]) -> String {
     let mut text = String::from("Hello,\n\n");
-    text.push_str(if lines.len() == 1 { "a connection of yours needs you:\n\n" } else { "connections of yours need you:\n\n" });
+    text.push_str(if lines.len() == 1 {
+        "a connection of yours needs you:\n\n"
+    } else {
+        "connections of yours need you:\n\n"
+    });
     for Line { whose, purpose, when, link, .. } in lines {
         text.push_str(&format!("* {whose}\n  The access that {purpose} {when}.\n  Sign in again: {link}\n\n"));
     }
@@ -157,7 +157,10 @@ mod tests {
             "Alice Meyer (Facebook profile): sign in again, access ends in 29 days, on 13 February 2027, 07:59 UTC"
         );
         for part in [&letter.text, &letter.html.replace("&amp;", "&")] {
-            assert!(part.contains("https://app.example/reauthenticate?profile=facebook_user-1001&token=acquisition"), "{part}");
+            assert!(
+                part.contains("https://app.example/reauthenticate?profile=facebook_user-1001&token=acquisition"),
+                "{part}"
+            );
             assert!(part.contains("ends in 29 days"), "{part}");
         }
     }

@@ -154,7 +154,12 @@ impl Sweep {
         Ok(())
     }
 
-    async fn end_grant(&self, id: &str, summary: &mut Summary, now: Timestamp) -> Result<(), shared::revoke::RevokeError> {
+    async fn end_grant(
+        &self,
+        id: &str,
+        summary: &mut Summary,
+        now: Timestamp,
+    ) -> Result<(), shared::revoke::RevokeError> {
         let revocation = match self.revoker.flows.take_due(id, now).await? {
             None => return Ok(()),
             Some(DueFlow::Revocation(revocation)) => *revocation,
@@ -277,7 +282,9 @@ impl Sweep {
         let (mut wanted, mut stale): (Vec<(String, &Notice)>, Vec<String>) = (Vec::new(), Vec::new());
         // newest first
         for (key, notice) in outbox.entries.iter().rev().take(LETTER_LIMIT) {
-            let said = wanted.iter().any(|(_, other)| (&other.profile, &other.token_id) == (&notice.profile, &notice.token_id));
+            let said = wanted
+                .iter()
+                .any(|(_, other)| (&other.profile, &other.token_id) == (&notice.profile, &notice.token_id));
             if !said && self.is_true(tenant, notice).await? {
                 wanted.push((key.clone(), notice));
             } else {

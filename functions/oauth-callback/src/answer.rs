@@ -1,12 +1,7 @@
 //! What the network sent the browser back with (RFC 6749 §4.1.2).
 
 use secrecy::SecretString;
-use shared::{
-    connect::Ending,
-    network::Failure,
-    profile::Kind,
-    secret::LinkSecret,
-};
+use shared::{connect::Ending, network::Failure, profile::Kind, secret::LinkSecret};
 
 /// The answer to an authorization request.
 pub(crate) struct Answer {

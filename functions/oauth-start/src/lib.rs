@@ -118,7 +118,8 @@ impl Start {
             StoreError::Conflict => Obstacle::LinkUsed,
             other => obstacle(other),
         })?;
-        let mut response = edge::see_other(self.endpoints.locate(&url).as_str()).map_err(|_| Obstacle::Misconfigured)?;
+        let mut response =
+            edge::see_other(self.endpoints.locate(&url).as_str()).map_err(|_| Obstacle::Misconfigured)?;
         cookie.set(response.headers_mut(), STEP_LIMIT);
         Ok(response)
     }

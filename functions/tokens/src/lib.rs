@@ -5,11 +5,7 @@
 
 use std::sync::Arc;
 
-use axum::{
-    Router,
-    extract::FromRequestParts,
-    routing::get,
-};
+use axum::{Router, extract::FromRequestParts, routing::get};
 use http::request::Parts;
 use shared::{
     access::Caller,

@@ -18,7 +18,10 @@ use shared::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{Admitted, NEEDS_INTERACTION, Tokens, view::{ProfileView, TokenView}};
+use crate::{
+    Admitted, NEEDS_INTERACTION, Tokens,
+    view::{ProfileView, TokenView},
+};
 
 /// How many rows are read for a page of profiles.
 const PAGE: i32 = 100;
@@ -266,7 +269,10 @@ fn lost(seen: &ProfileWithTokens, goes: impl Fn(&Token) -> bool, now: Timestamp)
         capability.is_some_and(|capability| token.permits(capability, now).is_ok())
     };
     [
-        (Switch::PrivateMessages, "It was the last valid token for private messages of this profile: they are no longer read."),
+        (
+            Switch::PrivateMessages,
+            "It was the last valid token for private messages of this profile: they are no longer read.",
+        ),
         (Switch::SearchAcquisition, "It was the last valid token of this profile for search acquisition."),
     ]
     .into_iter()

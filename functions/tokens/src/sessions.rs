@@ -128,9 +128,10 @@ pub(crate) async fn begin(
     if !caller.may(Operation::Connect, Relation::Stranger) {
         return Err(ApiError::forbidden("Connecting needs the role responder or manager."));
     }
-    let token: TokenKind = wanted.token.parse().map_err(|_| {
-        ApiError::new(Code::UnsupportedToken, "A token is `acquisition` or `interaction`.")
-    })?;
+    let token: TokenKind = wanted
+        .token
+        .parse()
+        .map_err(|_| ApiError::new(Code::UnsupportedToken, "A token is `acquisition` or `interaction`."))?;
     let (kind, profile) = match (wanted.kind, wanted.profile_id) {
         (Some(kind), None) => (read_kind(&kind)?, None),
         (None, Some(id)) => {
@@ -256,7 +257,10 @@ fn check(session: &ConnectSession, brought: &Complete, now: Timestamp) -> Result
             return Err(ApiError::new(Code::Conflict, detail));
         }
         _ if session.is_expired(now) => {
-            return Err(ApiError::new(Code::SessionExpired, "The session took longer than ten minutes. Begin a new one."));
+            return Err(ApiError::new(
+                Code::SessionExpired,
+                "The session took longer than ten minutes. Begin a new one.",
+            ));
         }
         Status::Pending | Status::Started | Status::Redeeming => {
             let detail = "The browser has not come back from the network yet.";
@@ -329,4 +333,3 @@ impl Tokens {
         })
     }
 }
-

@@ -7,11 +7,7 @@ use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{
-    apps::AppsError,
-    keys::KeysError,
-    store::StoreError,
-};
+use crate::{apps::AppsError, keys::KeysError, store::StoreError};
 
 /// The stable codes of problem documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -209,10 +205,11 @@ impl From<KeysError> for ApiError {
     fn from(error: KeysError) -> Self {
         match error {
             KeysError::Unavailable(_) | KeysError::Refused(_) => Self::unavailable(error),
-            KeysError::Unsealable(_) => {
-                Self::new(Code::Unsealable, "A stored secret does not open; nothing was overwritten. Tell your operator.")
-                    .because(error)
-            }
+            KeysError::Unsealable(_) => Self::new(
+                Code::Unsealable,
+                "A stored secret does not open; nothing was overwritten. Tell your operator.",
+            )
+            .because(error),
         }
     }
 }

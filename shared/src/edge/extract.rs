@@ -71,7 +71,9 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
         })?;
         let mut reader = serde_json::Deserializer::from_slice(&body);
         let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| misfit(&error))?;
-        reader.end().map_err(|_| ApiError::new(Code::InvalidRequest, "There is more than one JSON value in the body."))?;
+        reader
+            .end()
+            .map_err(|_| ApiError::new(Code::InvalidRequest, "There is more than one JSON value in the body."))?;
         Ok(Self(value))
     }
 }
@@ -85,7 +87,9 @@ fn misfit(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
     }
     let path: String = error.path().to_string().chars().filter(|c| c.is_ascii_graphic()).take(80).collect();
     let place = if path == "." { "The body".to_owned() } else { format!("The body at `{path}`") };
-    let detail = format!("{place} is not what the route takes: a field is unknown, missing or of another type. See /openapi.json.");
+    let detail = format!(
+        "{place} is not what the route takes: a field is unknown, missing or of another type. See /openapi.json."
+    );
     ApiError::new(Code::InvalidRequest, detail)
 }
 
@@ -98,8 +102,10 @@ impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
         let query = parts.uri.query().unwrap_or_default();
         let pairs: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).collect();
-        let refused = || ApiError::new(Code::InvalidRequest, "A query parameter is unknown, repeated or not understood.");
-        let repeated = pairs.iter().enumerate().any(|(at, (name, _))| pairs[..at].iter().any(|(other, _)| other == name));
+        let refused =
+            || ApiError::new(Code::InvalidRequest, "A query parameter is unknown, repeated or not understood.");
+        let repeated =
+            pairs.iter().enumerate().any(|(at, (name, _))| pairs[..at].iter().any(|(other, _)| other == name));
         if repeated {
             return Err(refused());
         }

@@ -92,10 +92,9 @@ impl Provider for Facebook {
     }
 
     fn revoke(&self, app: &App, grant: &Grant, login: &str) -> Talk<()> {
-        let request =
-            Request::new("facebook permissions", Method::DELETE, graph(app, &format!("{login}/permissions")))
-                .query("appsecret_proof", proof(app, &grant.access_token))
-                .query("access_token", grant.access_token.clone());
+        let request = Request::new("facebook permissions", Method::DELETE, graph(app, &format!("{login}/permissions")))
+            .query("appsecret_proof", proof(app, &grant.access_token))
+            .query("access_token", grant.access_token.clone());
         Talk::ask(request, |answer| match accepted(&answer, Failure::Unreadable("facebook permissions")) {
             Ok(()) | Err(Failure::Dead(_)) => Ok(Talk::Done(())),
             Err(failure) => Err(failure),

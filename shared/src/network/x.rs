@@ -41,9 +41,7 @@ impl Provider for X {
             .append_pair("scope", &authorization.kind.scopes(authorization.token).join(" "))
             .append_pair("state", authorization.state);
         if let Some(challenge) = authorization.code_challenge {
-            url.query_pairs_mut()
-                .append_pair("code_challenge", challenge)
-                .append_pair("code_challenge_method", "S256");
+            url.query_pairs_mut().append_pair("code_challenge", challenge).append_pair("code_challenge_method", "S256");
         }
         url
     }

@@ -7,13 +7,16 @@
 //! to live on it.
 
 use aws_config::SdkConfig;
-use aws_sdk_dynamodb::{Client, types::{AttributeValue, TransactWriteItem}};
+use aws_sdk_dynamodb::{
+    Client,
+    types::{AttributeValue, TransactWriteItem},
+};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Change, DueCursor, Item, Shards, StoreError, binary, client, key_part, number, put_in_transaction, read, sealed, text,
-    transact, unavailable, value, write,
+    Change, DueCursor, Item, Shards, StoreError, binary, client, key_part, number, put_in_transaction, read, sealed,
+    text, transact, unavailable, value, write,
 };
 use crate::{
     access::TenantId,
@@ -243,11 +246,7 @@ impl Flows {
     }
 
     /// The part of a transaction that completes the session.
-    pub(super) fn completing(
-        &self,
-        session: &ConnectSession,
-        now: Timestamp,
-    ) -> Result<TransactWriteItem, StoreError> {
+    pub(super) fn completing(&self, session: &ConnectSession, now: Timestamp) -> Result<TransactWriteItem, StoreError> {
         let completion = session.completion.as_ref().ok_or(StoreError::Conflict)?;
         let change = Change::new()
             .when("status", "=", value(&Status::Authorized)?)

@@ -222,9 +222,7 @@ impl Vault {
             Some(at) => change.when("last_sent_at", "=", value(&at)?),
             None => change.when_missing("last_sent_at"),
         };
-        let change = change
-            .set("sending", value(&sending)?)
-            .set("due_at", number((now + SENDING_LIMIT).as_second()));
+        let change = change.set("sending", value(&sending)?).set("due_at", number((now + SENDING_LIMIT).as_second()));
         change.carry_out(&self.client, &self.table, outbox_key(tenant, person)).await.map(drop)
     }
 
@@ -252,7 +250,9 @@ impl Vault {
         };
         let mut items = vec![head.in_transaction(&self.table, outbox_key(tenant, person))?];
         for entry in &sending.entries {
-            items.push(Change::new().delete_in_transaction(&self.table, row_key(outbox_partition(tenant, person), entry))?);
+            items.push(
+                Change::new().delete_in_transaction(&self.table, row_key(outbox_partition(tenant, person), entry))?,
+            );
         }
         transact(&self.client, items).await
     }
@@ -294,7 +294,9 @@ impl Vault {
         let head = if again.is_none() { head.remove("due_shard") } else { head };
         let mut items = vec![head.in_transaction(&self.table, outbox_key(tenant, person))?];
         for entry in stale {
-            items.push(Change::new().delete_in_transaction(&self.table, row_key(outbox_partition(tenant, person), entry))?);
+            items.push(
+                Change::new().delete_in_transaction(&self.table, row_key(outbox_partition(tenant, person), entry))?,
+            );
         }
         transact(&self.client, items).await
     }
@@ -335,12 +337,7 @@ impl Vault {
     ///
     /// # Errors
     /// When the table does not answer or the row cannot be read.
-    pub async fn dismiss(
-        &self,
-        tenant: &TenantId,
-        person: &Subject,
-        id: &str,
-    ) -> Result<Option<Notice>, StoreError> {
+    pub async fn dismiss(&self, tenant: &TenantId, person: &Subject, id: &str) -> Result<Option<Notice>, StoreError> {
         let key = row_key(format!("T#{tenant}"), notice_sort_key(person, id));
         let change = Change::new().when_exists("pk").set("dismissed", AttributeValue::Bool(true));
         match change.carry_out(&self.client, &self.table, key).await {

@@ -13,9 +13,9 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Change, DueCursor, Item, Shards, StoreError, client, key_part, number,
+    Change, DueCursor, Item, Shards, StoreError, client,
     flows::{Flows, Revocation, account_key, read_grant, sealed_fields},
-    read, text, transact, unavailable, value, write,
+    key_part, number, read, text, transact, unavailable, value, write,
 };
 use crate::{
     access::{Subject, TenantId},
@@ -124,12 +124,7 @@ impl Vault {
     ///
     /// # Errors
     /// When the table does not answer or a row cannot be read.
-    pub async fn profiles(
-        &self,
-        tenant: &TenantId,
-        after: Option<&ProfileId>,
-        limit: i32,
-    ) -> Result<Page, StoreError> {
+    pub async fn profiles(&self, tenant: &TenantId, after: Option<&ProfileId>, limit: i32) -> Result<Page, StoreError> {
         // `#` ends a profile's id in the sort key and `$` is the character after it
         let from = after.map_or_else(|| "#".to_owned(), |id| format!("{id}$"));
         let mut rows = Vec::new();
@@ -211,7 +206,10 @@ impl Vault {
         let mut facts = write(token)?;
         let allow = facts.remove("allow").ok_or_else(|| super::unreadable("a token without switches"))?;
         let cleared = ["reason", "cooling_until", "expires_at", "access_expires_at"];
-        let change = cleared.iter().filter(|name| !facts.contains_key(**name)).fold(Change::new(), |change, name| change.remove(name));
+        let change = cleared
+            .iter()
+            .filter(|name| !facts.contains_key(**name))
+            .fold(Change::new(), |change, name| change.remove(name));
         let account = account_key(key.profile.kind().network(), &token.app, &token.login);
         let change = change
             .set_all(facts)
@@ -225,7 +223,8 @@ impl Vault {
             Some((generation, revocation)) => (change.when("generation", "=", number(generation)), revocation),
             None => (change.when_missing("generation"), None),
         };
-        let mut items = vec![profile, change.in_transaction(&self.table, token_key(&key))?, flows.completing(session, now)?];
+        let mut items =
+            vec![profile, change.in_transaction(&self.table, token_key(&key))?, flows.completing(session, now)?];
         if let Some(revocation) = &revocation {
             items.push(flows.revoking(revocation, now)?);
         }
@@ -328,9 +327,7 @@ impl Vault {
     pub(super) fn schedule(&self, change: Change, key: &TokenKey, token: &Token, ladder: &Ladder) -> Change {
         let shard = self.shards.of(&format!("{}{}", partition(&key.tenant, &key.profile), key.token));
         let due_at = token.next_due(ladder);
-        change
-            .put("due_shard", due_at.map(|_| text(shard)))
-            .put("due_at", due_at.map(|at| number(at.as_second())))
+        change.put("due_shard", due_at.map(|_| text(shard))).put("due_at", due_at.map(|at| number(at.as_second())))
     }
 }
 
