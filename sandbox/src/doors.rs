@@ -56,7 +56,7 @@ pub(crate) fn routes(parts: &Arc<Parts>) -> Router {
 struct Refused(StatusCode, String);
 
 impl Refused {
-    fn bad(reason: impl ToString) -> Self {
+    fn bad(reason: &impl ToString) -> Self {
         Self(StatusCode::BAD_REQUEST, reason.to_string())
     }
 }
@@ -74,7 +74,7 @@ fn items<T: serde::Serialize>(items: T) -> Json<Value> {
 }
 
 fn read<T: DeserializeOwned>(body: &Bytes) -> Result<T, Refused> {
-    serde_json::from_slice(body).map_err(Refused::bad)
+    serde_json::from_slice(body).map_err(|error| Refused::bad(&error))
 }
 
 #[derive(Deserialize)]
@@ -87,7 +87,7 @@ async fn sign_in(State(parts): World, body: Bytes) -> Answer {
     let SignIn { person } = read(&body)?;
     let token = parts.networks.issuer().sign_in(&person).ok_or_else(|| {
         let names: Vec<_> = PEOPLE.iter().map(|person| person.name).collect();
-        Refused::bad(format!("there is no {person:?} here, only {}", names.join(", ")))
+        Refused::bad(&format!("there is no {person:?} here, only {}", names.join(", ")))
     })?;
     Ok(Json(json!({ "access_token": token })))
 }
@@ -104,7 +104,7 @@ struct Advance {
 
 async fn advance(State(parts): World, body: Bytes) -> Answer {
     let Advance { advance_seconds } = read(&body)?;
-    let now = parts.clock.advance(advance_seconds).map_err(Refused::bad)?;
+    let now = parts.clock.advance(advance_seconds).map_err(|error| Refused::bad(&error))?;
     Ok(Json(json!({ "now": now })))
 }
 
@@ -118,7 +118,7 @@ async fn tick(State(parts): World, body: Bytes) -> Answer {
     let Tick { function } = read(&body)?;
     if !SCHEDULED.contains(&&*function) {
         let scheduled = SCHEDULED.join(", ");
-        return Err(Refused::bad(format!("no schedule invokes {function:?}, only {scheduled}")));
+        return Err(Refused::bad(&format!("no schedule invokes {function:?}, only {scheduled}")));
     }
     let summary = parts.tick(&function).await;
     summary.map(Json).map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))
@@ -131,9 +131,9 @@ async fn mail(State(parts): World) -> Json<Value> {
 async fn put_fault(State(parts): World, body: Bytes) -> Result<Json<Fault>, Refused> {
     let fault: Fault = read(&body)?;
     if !is_target(&fault.target) {
-        return Err(Refused::bad(format!("there is no target {:?}; there are {}", fault.target, targets())));
+        return Err(Refused::bad(&format!("there is no target {:?}; there are {}", fault.target, targets())));
     }
-    StatusCode::from_u16(fault.status).map_err(Refused::bad)?;
+    StatusCode::from_u16(fault.status).map_err(|error| Refused::bad(&error))?;
     parts.faults.put(fault.clone());
     Ok(Json(fault))
 }
@@ -185,7 +185,7 @@ struct Happening {
 /// Answers with what the network now lists for the account.
 async fn happen(State(parts): World, Path((network, account)): Path<(String, String)>, body: Bytes) -> Answer {
     let Happening { event } = read(&body)?;
-    parts.networks.event(&network, &account, &event).map_err(Refused::bad)?;
+    parts.networks.event(&network, &account, &event).map_err(|error| Refused::bad(&error))?;
     Ok(Json(json!({ "grants": parts.networks.grants(&network, &account) })))
 }
 

@@ -44,7 +44,7 @@ const API: &str = "sandbox000";
 const ACCOUNT: &str = "000000000000";
 const AUTHORIZER: &str = "authorizer";
 /// As `ReauthorizeEvery` in the template.
-const AUTHORIZATION_KEPT: SignedDuration = SignedDuration::from_secs(300);
+const AUTHORIZATION_KEPT: SignedDuration = SignedDuration::from_mins(5);
 /// The quotas of HTTP APIs.
 const BODY_LIMIT: usize = 10 * 1024 * 1024;
 const INTEGRATION_LIMIT: Duration = Duration::from_secs(30);
@@ -106,6 +106,9 @@ enum Refusal {
 impl Gateway {
     /// Serves the routes of `template` under `domain`, and lets `invoke` run the functions: a name
     /// and an event in, the function's answer out.
+    ///
+    /// # Panics
+    /// When the template has a route whose method or path is not one, or has it twice.
     #[must_use]
     pub fn new(
         template: &Template,
@@ -236,16 +239,15 @@ impl Api {
     async fn authorize(&self, parts: &Parts, event: &Value) -> Result<Map<String, Value>, Refusal> {
         let identity = event["headers"]["authorization"].as_str().filter(|identity| !identity.is_empty());
         let identity = identity.ok_or(Refusal::Unauthorized)?;
-        let verdict = match self.remembered(identity) {
-            Some(verdict) => verdict,
-            None => {
-                let answer = self.invoke(AUTHORIZER, authorizer_event(parts, event, identity)).await;
-                let verdict: Verdict = serde_json::from_value(answer.map_err(|_| Refusal::Failed)?)
-                    .map_err(|error| failed(AUTHORIZER, &error))?;
-                let until = self.clock.now() + AUTHORIZATION_KEPT;
-                self.verdicts().insert(identity.to_owned(), (until, verdict.clone()));
-                verdict
-            }
+        let verdict = if let Some(verdict) = self.remembered(identity) {
+            verdict
+        } else {
+            let answer = self.invoke(AUTHORIZER, authorizer_event(parts, event, identity)).await;
+            let verdict: Verdict = serde_json::from_value(answer.map_err(|_| Refusal::Failed)?)
+                .map_err(|error| failed(AUTHORIZER, &error))?;
+            let until = self.clock.now() + AUTHORIZATION_KEPT;
+            self.verdicts().insert(identity.to_owned(), (until, verdict.clone()));
+            verdict
         };
         if verdict.is_authorized { Ok(verdict.context) } else { Err(Refusal::Forbidden) }
     }

@@ -15,7 +15,7 @@ usage: cargo run -p sandbox -- [--port PORT] [--data DIR]
 ";
 
 /// As the schedule in template.yaml.
-const SWEEP_EVERY: Duration = Duration::from_secs(5 * 60);
+const SWEEP_EVERY: Duration = Duration::from_mins(5);
 
 struct Arguments {
     port: u16,

@@ -56,7 +56,7 @@ impl From<TenantId> for String {
     }
 }
 
-/// A person, as the identity provider's `sub` names them: 1 to 255 bytes (OpenID Connect Core §2).
+/// A person, as the identity provider's `sub` names them: 1 to 255 bytes (`OpenID` Connect Core §2).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Subject(String);

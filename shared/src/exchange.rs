@@ -57,8 +57,8 @@ impl Endpoints {
             Some(Host::Ipv6(address)) => address.is_loopback(),
             Some(Host::Domain(_)) | None => false,
         };
-        let bare = url.scheme() == "http" && url.path() == "/" && url.query().is_none() && url.username().is_empty();
-        (loopback && bare).then_some(Self(Some(url))).ok_or(NotLoopback)
+        let plain = url.scheme() == "http" && url.path() == "/" && url.query().is_none() && url.username().is_empty();
+        (loopback && plain).then_some(Self(Some(url))).ok_or(NotLoopback)
     }
 
     /// Where a pinned address is reached.
@@ -208,16 +208,15 @@ fn is_public(address: SocketAddr) -> bool {
                 || shared
                 || special)
         }
-        SocketAddr::V6(v6) => match v6.ip().to_ipv4() {
-            Some(v4) => is_public((v4, 0).into()),
-            // global unicast, without the ranges for documentation and special purposes
-            None => {
-                let [first, second, ..] = v6.ip().segments();
-                (first & 0xe000) == 0x2000
-                    && !(first == 0x2001 && (second == 0x0db8 || second < 0x0200))
-                    && first != 0x2002
+        SocketAddr::V6(v6) => {
+            if let Some(v4) = v6.ip().to_ipv4() {
+                return is_public((v4, 0).into());
             }
-        },
+            // global unicast, without the ranges for documentation and special purposes
+            let [first, second, ..] = v6.ip().segments();
+            let special = first == 0x2002 || (first == 0x2001 && (second == 0x0db8 || second < 0x0200));
+            (first & 0xe000) == 0x2000 && !special
+        }
     }
 }
 

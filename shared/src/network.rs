@@ -183,7 +183,7 @@ pub enum Failure {
 /// A step of a conversation: something to ask, or the end.
 pub enum Talk<T> {
     /// Ask this, and go on with the answer.
-    Ask(Request, Continuation<T>),
+    Ask(Box<Request>, Continuation<T>),
     /// There is nothing more to ask.
     Done(T),
 }
@@ -193,7 +193,7 @@ pub type Continuation<T> = Box<dyn FnOnce(Answer) -> Result<Talk<T>, Failure> + 
 
 impl<T> Talk<T> {
     fn ask(request: Request, then: impl FnOnce(Answer) -> Result<Self, Failure> + Send + 'static) -> Self {
-        Self::Ask(request, Box::new(then))
+        Self::Ask(Box::new(request), Box::new(then))
     }
 }
 

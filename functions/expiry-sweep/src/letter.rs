@@ -72,17 +72,12 @@ const WHY: &str = "The network gives access for a limited time, and only you can
 const FOOT: &str = "You get this because you connected these accounts. Tokenward never asks for a password by mail.";
 
 fn text(lines: &[Line]) -> String {
-    let mut text = String::from("Hello,\n\n");
-    text.push_str(if lines.len() == 1 {
-        "a connection of yours needs you:\n\n"
-    } else {
-        "connections of yours need you:\n\n"
-    });
-    for Line { whose, purpose, when, link, .. } in lines {
-        text.push_str(&format!("* {whose}\n  The access that {purpose} {when}.\n  Sign in again: {link}\n\n"));
-    }
-    text.push_str(&format!("{WHY}\n\n-- \n{FOOT}\n"));
-    text
+    let opening = if lines.len() == 1 { "a connection of yours needs you:" } else { "connections of yours need you:" };
+    let item = |Line { whose, purpose, when, link, .. }: &Line| {
+        format!("* {whose}\n  The access that {purpose} {when}.\n  Sign in again: {link}\n\n")
+    };
+    let items: String = lines.iter().map(item).collect();
+    format!("Hello,\n\n{opening}\n\n{items}{WHY}\n\n-- \n{FOOT}\n")
 }
 
 fn page(lines: &[Line]) -> String {

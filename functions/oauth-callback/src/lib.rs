@@ -208,10 +208,10 @@ impl Callback {
     /// ends nothing else.
     async fn let_go(&self, session: &ConnectSession, app: &App, grant: &Grant, error: ApiError) -> Obstacle {
         let network = session.kind.network();
-        if network.provider().revocation_reach() == Reach::Grant {
-            if let Err(failure) = self.exchange.run(network, network.provider().revoke(app, grant, "")).await {
-                tracing::error!(session = %session.id, %network, %failure, "a grant could be neither kept nor revoked");
-            }
+        if network.provider().revocation_reach() == Reach::Grant
+            && let Err(failure) = self.exchange.run(network, network.provider().revoke(app, grant, "")).await
+        {
+            tracing::error!(session = %session.id, %network, %failure, "a grant could be neither kept nor revoked");
         }
         obstacle(error)
     }

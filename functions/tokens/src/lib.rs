@@ -18,7 +18,6 @@ use shared::{
     random::Random,
     revoke::Revoker,
     store::{flows::Flows, profiles::Vault},
-    token::Ladder,
 };
 use utoipa::{OpenApi, openapi};
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -98,10 +97,6 @@ impl Tokens {
             apps: self.apps.clone(),
             exchange: self.exchange.clone(),
         }
-    }
-
-    fn ladder(&self) -> Ladder {
-        Ladder::default()
     }
 }
 

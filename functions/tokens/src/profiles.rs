@@ -14,7 +14,7 @@ use shared::{
         flows::Revocation,
         profiles::{ProfileWithTokens, TokenKey},
     },
-    token::{Token, TokenId},
+    token::{Ladder, Token, TokenId},
 };
 use utoipa::{IntoParams, ToSchema};
 
@@ -119,7 +119,7 @@ pub(crate) async fn list(
         Err(_) => return Err(ApiError::new(Code::InvalidRequest, "`next` is not what the page before said.")),
     };
     let page = tokens.vault.profiles(&caller.tenant, after.as_ref(), PAGE).await?;
-    let (now, ladder, list) = (tokens.clock.now(), tokens.ladder(), listed.list.unwrap_or(List::All));
+    let (now, ladder, list) = (tokens.clock.now(), Ladder::default(), listed.list.unwrap_or(List::All));
     let wanted = page.profiles.into_iter().filter(|seen| list.has(seen, &caller));
     let items = wanted.map(|seen| ProfileView::of(seen, &caller.subject, now, &ladder)).collect();
     Ok(Answer(Profiles { items, next: page.next.map(|id| id.to_string()) }))
@@ -137,7 +137,7 @@ pub(crate) async fn look(
     Path(id): Path<ProfileId>,
 ) -> Result<Answer<ProfileView>, ApiError> {
     let seen = tokens.see(&caller, &id).await?;
-    Ok(Answer(ProfileView::of(seen, &caller.subject, tokens.clock.now(), &tokens.ladder())))
+    Ok(Answer(ProfileView::of(seen, &caller.subject, tokens.clock.now(), &Ladder::default())))
 }
 
 /// Deletes a profile with all its tokens, and revokes them at the network.
@@ -188,7 +188,7 @@ pub(crate) async fn tokens(
     Path(id): Path<ProfileId>,
 ) -> Result<Answer<TokenList>, ApiError> {
     let seen = tokens.see(&caller, &id).await?;
-    let (now, ladder) = (tokens.clock.now(), tokens.ladder());
+    let (now, ladder) = (tokens.clock.now(), Ladder::default());
     let items = seen.tokens.into_iter().map(|token| TokenView::of(token, now, &ladder)).collect();
     Ok(Answer(TokenList { items, next: None }))
 }
@@ -224,7 +224,7 @@ pub(crate) async fn change_token(
     }
     let key = TokenKey { tenant: caller.tenant, profile: id, token: token.id() };
     let token = tokens.vault.allow(&key, &switches).await?.ok_or_else(ApiError::not_found)?;
-    Ok(Answer(TokenView::of(token, tokens.clock.now(), &tokens.ladder())))
+    Ok(Answer(TokenView::of(token, tokens.clock.now(), &Ladder::default())))
 }
 
 /// Deletes the caller's own token, and revokes it at the network.

@@ -20,7 +20,7 @@ use shared::{
         flows::{Flow, Revocation},
         profiles::TokenKey,
     },
-    token::{Allow, Token, TokenId},
+    token::{Allow, Ladder, State as TokenState, Token, TokenId},
 };
 use utoipa::ToSchema;
 
@@ -235,7 +235,7 @@ pub(crate) async fn complete(
     tokens.attach(&flow.session, granted, grant, &profile, now).await?;
     let seen = tokens.vault.profile(&caller.tenant, &profile).await?;
     let seen = seen.ok_or_else(|| ApiError::new(Code::Conflict, "The profile was deleted at the same time."))?;
-    let view = ProfileView::of(seen, &caller.subject, now, &tokens.ladder());
+    let view = ProfileView::of(seen, &caller.subject, now, &Ladder::default());
     Ok(Answer(Connected { profiles: vec![view] }))
 }
 
@@ -304,7 +304,7 @@ impl Tokens {
             name: granted.account.name.clone(),
             token: session.token,
             owner: session.subject.clone(),
-            state: shared::token::State::Active,
+            state: TokenState::Active,
             scopes: granted.terms.scopes.clone(),
             allow: Allow::default(),
             expires_at: granted.terms.expires_at,
@@ -322,14 +322,14 @@ impl Tokens {
             let revocation = ends.then(|| Revocation::new(network, &before.app, &before.login, sealed));
             (before.generation, revocation)
         });
-        self.vault.attach(&self.flows, session, &token, &sealed, replaced, &self.ladder(), now).await.map_err(|error| {
-            match error {
+        self.vault.attach(&self.flows, session, &token, &sealed, replaced, &Ladder::default(), now).await.map_err(
+            |error| match error {
                 StoreError::Conflict => ApiError::new(
                     Code::Conflict,
                     "The session was completed, or the token changed, at the same time. Look at the session.",
                 ),
                 other => other.into(),
-            }
-        })
+            },
+        )
     }
 }

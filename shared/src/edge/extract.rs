@@ -85,7 +85,7 @@ fn misfit(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
         let detail = format!("The body is not JSON: see line {}, column {}.", inner.line(), inner.column());
         return ApiError::new(Code::InvalidRequest, detail);
     }
-    let path: String = error.path().to_string().chars().filter(|c| c.is_ascii_graphic()).take(80).collect();
+    let path: String = error.path().to_string().chars().filter(char::is_ascii_graphic).take(80).collect();
     let place = if path == "." { "The body".to_owned() } else { format!("The body at `{path}`") };
     let detail = format!(
         "{place} is not what the route takes: a field is unknown, missing or of another type. See /openapi.json."

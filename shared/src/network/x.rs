@@ -151,8 +151,7 @@ fn refused(answer: &Answer, rejected: Failure) -> Failure {
     match (answer.status, error.as_str()) {
         (StatusCode::TOO_MANY_REQUESTS, _) => Failure::Limited(wait(answer)),
         (status, _) if status.is_server_error() => Failure::Unavailable,
-        (_, "unauthorized_client" | "invalid_client") => Failure::AppRejected,
-        (StatusCode::PAYMENT_REQUIRED, _) => Failure::AppRejected,
+        (_, "unauthorized_client" | "invalid_client") | (StatusCode::PAYMENT_REQUIRED, _) => Failure::AppRejected,
         (StatusCode::BAD_REQUEST, "invalid_grant" | "invalid_request") | (StatusCode::UNAUTHORIZED, _) => rejected,
         (StatusCode::FORBIDDEN, _) => Failure::Forbidden,
         _ => Failure::Unreadable("x error"),

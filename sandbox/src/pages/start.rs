@@ -1,0 +1,175 @@
+//! `/`: what this is, and what to try next.
+
+use axum::{
+    Form,
+    extract::{Query, State},
+    response::{IntoResponse as _, Response},
+};
+use http::StatusCode;
+use maud::{Markup, html};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{Returned, SignedIn, World, connect_buttons, page, people_buttons};
+use crate::{Parts, issuer::Person};
+
+const DAY: u32 = 24 * 60 * 60;
+
+pub(super) async fn show(
+    State(parts): World,
+    SignedIn(signed_in): SignedIn,
+    Query(returned): Query<Returned>,
+) -> Response {
+    page(&parts, signed_in, "Start", &start(&parts, signed_in, &came_back(&parts, signed_in, &returned)))
+        .into_response()
+}
+
+#[derive(Deserialize)]
+pub(super) struct Later {
+    days: u32,
+}
+
+/// Lets days pass and runs the sweep once.
+pub(super) async fn later(
+    State(parts): World,
+    SignedIn(signed_in): SignedIn,
+    Form(Later { days }): Form<Later>,
+) -> Response {
+    if let Err(error) = parts.clock.advance(days.saturating_mul(DAY)) {
+        return (StatusCode::BAD_REQUEST, error.to_string()).into_response();
+    }
+    let swept = parts.tick("expiry-sweep").await;
+    let told = html! {
+        @match &swept {
+            Ok(summary) => {
+                section.card.good role="status" {
+                    h2 { (days) " days later" }
+                    p { "The sweep ran. What it says of itself:" }
+                    pre { (pretty(summary)) }
+                    p { a href="/mail" { "Open the mailbox" } }
+                }
+            }
+            Err(error) => {
+                section.card.bad role="alert" { h2 { (days) " days later, and the sweep failed" } p { (error) } }
+            }
+        }
+    };
+    page(&parts, signed_in, "Later", &start(&parts, signed_in, &told)).into_response()
+}
+
+fn start(parts: &Parts, signed_in: Option<&Person>, told: &Markup) -> Markup {
+    html! {
+        h1 { "Tokenward, on this machine" }
+        p { "Tokenward keeps the access tokens of social profiles alive, safe and usable. Here it runs with a cloud, two "
+            "networks and an identity provider that are all stand-ins on this machine: no account anywhere is needed, and "
+            "nothing leaves it. The functions, routes and tables are the deployed ones." }
+        (told)
+        ol.steps {
+            li { h2 { "Be somebody" }
+                p { "Two organisations, every role. Alice may connect accounts; Carol may only look." }
+                (people_buttons("/console", &[("action", "sign_in"), ("then", "start")], signed_in)) }
+            li { h2 { "Connect an account" }
+                p { "The network is another site, " code { (parts.networks_url) } ", with a consent page of its own." }
+                @if signed_in.is_some() { (connect_buttons()) } @else { p.soft { "First be somebody." } } }
+            li { h2 { "See what there is" }
+                p { "States, scopes, uses, and the switches that an owner must turn on. " a href="/console" { "Open the console" } } }
+            li { h2 { "Let a month pass" }
+                p { "A Facebook login ends after about 60 days. 31 days later the first warning is due; the sweep finds it." }
+                form.row method="post" action="/later" {
+                    button name="days" value="31" { "31 days later" }
+                    button name="days" value="1" { "1 day later" }
+                } }
+            li { h2 { "Read the mail" }
+                p { "The owner is told once, with a link that leads straight to reauthenticating. " a href="/mail" { "Open the mailbox" } } }
+            li { h2 { "Reauthenticate" }
+                p { "Follow the link, say who you are, approve: the token is as young as on the first day, and still has its "
+                    "name and its switches. Signing in with another account is refused, and the page names both." } }
+        }
+        (doors(parts, signed_in))
+    }
+}
+
+fn doors(parts: &Parts, signed_in: Option<&Person>) -> Markup {
+    let url = &parts.url;
+    let name = signed_in.map_or("alice", |person| person.name);
+    html! {
+        h2 { "From a shell" }
+        h3 { "The same by the API" }
+        pre { (sign_in_command(url, name)) "\n"
+            "curl " (url) "/v1/connect-sessions -H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json' \\\n"
+            "  -d '{\"kind\":\"x_profile\",\"token\":\"interaction\",\"return_url\":\"" (url) "/\"}'\n"
+            "curl " (url) "/v1/profiles -H \"authorization: Bearer $TOKEN\"" }
+        p { "Open the " code { "connect_url" } " in a browser; this page then shows how to complete the session. Every route: "
+            a href="/openapi.json" { "openapi.json" } "." }
+        h3 { "Break something" }
+        pre { "curl -X PUT " (url) "/_sandbox/faults -d '{\"target\":\"x/token\",\"mode\":\"lost_reply\"}'\n"
+            "curl -X PUT " (url) "/_sandbox/faults -d '{\"target\":\"kms/Decrypt\",\"mode\":\"throttle\",\"times\":3}'\n"
+            "curl -X PUT " (url) "/_sandbox/faults -d '{\"target\":\"facebook/me\",\"mode\":\"slow\",\"delay_ms\":11000}'\n"
+            "curl " (url) "/_sandbox/networks/facebook/accounts/alice.meyer -d '{\"event\":\"password_changed\"}'\n"
+            "curl -X DELETE " (url) "/_sandbox/faults" }
+        p { "Modes: " code { "slow" } ", " code { "lost_reply" } ", " code { "reset" } ", " code { "status" } ", "
+            code { "garbage" } ", " code { "throttle" } ". Events: " code { "revoke" } ", " code { "password_changed" } ", "
+            code { "checkpoint" } ", " code { "restore" } "." }
+        h3 { "Move time, look around" }
+        pre { "curl " (url) "/_sandbox/clock -d '{\"advance_seconds\":2678400}'\n"
+            "curl " (url) "/_sandbox/tick -d '{\"function\":\"expiry-sweep\"}'" }
+        ul.links {
+            @for (path, what) in [
+                ("/_sandbox/people", "who can sign in"),
+                ("/_sandbox/clock", "the time here"),
+                ("/_sandbox/mail", "the mails as JSON"),
+                ("/_sandbox/faults", "faults that wait to strike"),
+                ("/_sandbox/calls", "calls to the cloud and the networks, counted"),
+                ("/_sandbox/calls/list", "the same calls, one by one"),
+                ("/_sandbox/environment", "the environment of every function"),
+            ] { li { a href=(path) { (path) } " " span.soft { (what) } } }
+        }
+        p.soft { "AWS protocols are on " code { (parts.aws_endpoint) } ", networks and issuer on " code { (parts.networks_url) } "." }
+    }
+}
+
+/// What a session that was begun from a shell came to.
+fn came_back(parts: &Parts, signed_in: Option<&Person>, returned: &Returned) -> Markup {
+    let Some(session) = &returned.connect_session else { return Markup::default() };
+    let name = signed_in.map_or("alice", |person| person.name);
+    html! {
+        @match (&returned.completion_code, &returned.error) {
+            // what is to be pasted into a shell is made of harmless characters alone
+            (Some(code), _) if is_harmless(session) && is_harmless(code) => {
+                section.card.good role="status" {
+                    h2 { "Approved at the network" }
+                    p { "Whoever began the session completes it, within ten minutes and with their own access token:" }
+                    pre { (sign_in_command(&parts.url, name)) "\n"
+                        "curl " (parts.url) "/v1/connect-sessions/" (session) "/complete "
+                        "-H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json' \\\n"
+                        "  -d '{\"completion_code\":\"" (code) "\"}'" }
+                }
+            }
+            (None, Some(error)) => {
+                section.card.bad role="alert" {
+                    h2 { "Nothing was connected" }
+                    p { "The session " code { (session) } " ended with the code " code { (error) } ". The words for people: " }
+                    @if is_harmless(session) {
+                        pre { (sign_in_command(&parts.url, name)) "\n"
+                            "curl " (parts.url) "/v1/connect-sessions/" (session) " -H \"authorization: Bearer $TOKEN\"" }
+                    }
+                }
+            }
+            _ => { section.card.bad role="alert" { p { "This address is damaged: no session comes back like this." } } }
+        }
+    }
+}
+
+fn is_harmless(text: &str) -> bool {
+    text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.'))
+}
+
+fn sign_in_command(url: &str, person: &str) -> String {
+    format!(
+        "TOKEN=$(curl -s {url}/_sandbox/sign-in -d '{{\"person\":\"{person}\"}}' | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')"
+    )
+}
+
+fn pretty(summary: &Value) -> String {
+    serde_json::to_string_pretty(summary).unwrap_or_default()
+}
