@@ -22,8 +22,9 @@ use crate::{
 
 /// The longest that one request may take.
 const REQUEST_LIMIT: Duration = Duration::from_secs(8);
-/// The longest that a whole conversation may take; API Gateway gives up after 30 seconds.
-const TALK_LIMIT: Duration = Duration::from_secs(18);
+/// The longest that a whole conversation may take. A sign-in has two, and API Gateway gives up after
+/// 30 seconds.
+const TALK_LIMIT: Duration = Duration::from_secs(9);
 /// No answer that is wanted is larger.
 const BODY_LIMIT: usize = 256 * 1024;
 /// How often a harmless request is asked in all.

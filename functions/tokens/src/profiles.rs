@@ -1,6 +1,6 @@
 //! Profiles and their tokens: list, look, switch, delete.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{Json as Answer, extract::State};
 use jiff::{SignedDuration, Timestamp};
@@ -16,6 +16,7 @@ use shared::{
     },
     token::{Ladder, Token, TokenId},
 };
+use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
@@ -25,6 +26,8 @@ use crate::{
 
 /// How many rows are read for a page of profiles.
 const PAGE: i32 = 100;
+/// How long a caller waits for the networks before the sweep takes over.
+const REVOKING_LIMIT: Duration = Duration::from_secs(8);
 /// A deletion tries to revoke at once; if it is cut off, the sweep goes on after this time.
 const SWEEP_TAKES_OVER: SignedDuration = SignedDuration::from_mins(1);
 
@@ -302,8 +305,13 @@ impl Tokens {
 
     /// Tries the revocations at once. What fails is retried by the sweep until it is done.
     async fn revoke(&self, revocations: &[Revocation]) -> &'static str {
+        let deadline = Instant::now() + REVOKING_LIMIT;
         let (mut pending, mut shared) = (false, false);
         for revocation in revocations {
+            if Instant::now() > deadline {
+                pending = true;
+                break;
+            }
             match self.revoker().carry_out(revocation, self.clock.now()).await {
                 Ok(Revoked::Done) => {}
                 Ok(Revoked::Shared) => shared = true,
