@@ -161,5 +161,8 @@ async fn fifty_parallel_callbacks_with_one_state_make_one_exchange_and_one_conne
     assert_eq!(landed.len(), 1);
     assert_eq!(world.calls("x/token").await, 1);
     assert_eq!(alice.complete(&landed[0]).await.expect(200)["profiles"].as_array().unwrap().len(), 1);
-    assert_eq!(alice.api(Method::GET, "/v1/profiles", Value::Null).await.expect(200)["items"].as_array().unwrap().len(), 1);
+    assert_eq!(
+        alice.api(Method::GET, "/v1/profiles", Value::Null).await.expect(200)["items"].as_array().unwrap().len(),
+        1
+    );
 }

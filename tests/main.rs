@@ -5,6 +5,7 @@
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
 mod architecture;
+mod events;
 mod journeys;
 mod sealing;
 mod support;

@@ -22,6 +22,7 @@ pub(crate) struct World {
 /// An answer, read whole.
 #[derive(Clone, Debug)]
 pub(crate) struct Reply {
+    pub(crate) url: Url,
     pub(crate) status: StatusCode,
     pub(crate) headers: header::HeaderMap,
     pub(crate) body: String,
@@ -29,8 +30,8 @@ pub(crate) struct Reply {
 
 impl Reply {
     pub(crate) async fn of(response: reqwest::Response) -> Self {
-        let (status, headers) = (response.status(), response.headers().clone());
-        Self { status, headers, body: response.text().await.unwrap() }
+        let (url, status, headers) = (response.url().clone(), response.status(), response.headers().clone());
+        Self { url, status, headers, body: response.text().await.unwrap() }
     }
 
     pub(crate) fn json(&self) -> Value {
@@ -44,7 +45,7 @@ impl Reply {
     /// Where it leads the browser.
     pub(crate) fn location(&self) -> Url {
         assert_eq!(self.status, StatusCode::SEE_OTHER, "{}", self.body);
-        Url::parse(self.header("location")).unwrap()
+        self.url.join(self.header("location")).unwrap()
     }
 
     /// The JSON, after making sure of the status.
@@ -295,11 +296,8 @@ impl Browser {
         if let Some((_, scope)) = asked.iter().find(|(name, _)| name == "scope") {
             form.push(("asked", scope));
         }
-        let scopes: Vec<&str> = asked
-            .iter()
-            .filter(|(name, _)| name == "scope")
-            .flat_map(|(_, scope)| scope.split([' ', ',']))
-            .collect();
+        let scopes: Vec<&str> =
+            asked.iter().filter(|(name, _)| name == "scope").flat_map(|(_, scope)| scope.split([' ', ','])).collect();
         form.extend(scopes.into_iter().map(|scope| ("scope", scope)));
         let mut page = consent.clone();
         page.set_query(None);
@@ -330,7 +328,11 @@ impl Browser {
             let key = (host.clone(), cookie.name().to_owned());
             let over = cookie.max_age().is_some_and(cookie::time::Duration::is_zero);
             let mut cookies = self.cookies.lock().unwrap();
-            if over { cookies.remove(&key) } else { cookies.insert(key, cookie.value().to_owned()) };
+            if over {
+                cookies.remove(&key)
+            } else {
+                cookies.insert(key, cookie.value().to_owned())
+            };
         }
         reply
     }

@@ -4,9 +4,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use authorizer::{Authorizer, Issuer, Terms};
 use aws_config::SdkConfig;
 use axum::Router;
-use authorizer::{Authorizer, Issuer, Terms};
 use expiry_sweep::Sweep;
 use oauth_callback::Callback;
 use oauth_start::Start;
@@ -44,7 +44,8 @@ impl Functions {
     /// When a variable is missing or makes no sense.
     pub fn wire(aws: &SdkConfig, environment: &Environment, clock: &Clock) -> Result<Self, Fatal> {
         let of = |function| Wiring { aws, environment: environment.get(function), clock };
-        let (start, callback, tokens, sweep) = (of("oauth-start"), of("oauth-callback"), of("tokens"), of("expiry-sweep"));
+        let (start, callback, tokens, sweep) =
+            (of("oauth-start"), of("oauth-callback"), of("tokens"), of("expiry-sweep"));
         let authorizer = of("authorizer");
         Ok(Self {
             start: oauth_start::routes(Start {

@@ -13,12 +13,7 @@ use axum::{
     response::Response,
 };
 use dynoxide::Database;
-use http::{
-    Request, Uri,
-    header::CONTENT_LENGTH,
-    request::Parts,
-    uri::PathAndQuery,
-};
+use http::{Request, Uri, header::CONTENT_LENGTH, request::Parts, uri::PathAndQuery};
 use http_body_util::BodyExt as _;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},

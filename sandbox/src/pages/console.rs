@@ -47,6 +47,7 @@ struct Token {
     owner: String,
     state: String,
     reason: Option<String>,
+    cooling_until: Option<String>,
     expires_at: Option<String>,
     #[serde(default)]
     scopes: Vec<String>,
@@ -225,6 +226,7 @@ fn token_block(profile: &Profile, token: &Token, mine: bool) -> Markup {
             h4 { (capitalized(token.kind.as_str())) " token of " (token.owner) " " (state(&token.state)) }
             dl {
                 @if let Some(reason) = &token.reason { dt { "Reason" } dd { (reason.replace('_', " ")) } }
+                @if let Some(end) = &token.cooling_until { dt { "Cooling down until" } dd { (moment(end)) } }
                 dt { "A person is needed" }
                 dd { @match &token.expires_at { Some(end) => (moment(end)), None => "not as long as it is renewed" } }
                 dt { "Scopes" } dd { (codes(&token.scopes)) }

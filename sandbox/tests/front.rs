@@ -1,0 +1,175 @@
+//! The sandbox from outside: its ports, its doors, its pages, and what outlives a restart.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+use std::path::Path;
+
+use reqwest::{Client, Method, StatusCode, redirect::Policy};
+use sandbox::{Options, Sandbox, StartError, data::DataDir};
+use serde_json::{Value, json};
+
+#[expect(clippy::disallowed_methods, reason = "a browser with nothing of the product in between")]
+fn browser() -> Client {
+    Client::builder().redirect(Policy::none()).no_proxy().build().unwrap()
+}
+
+async fn start() -> Sandbox {
+    Sandbox::start(Options::default()).await.unwrap()
+}
+
+async fn start_at(path: &Path) -> Sandbox {
+    Sandbox::start(Options { port: 0, data: DataDir::at(path).unwrap() }).await.unwrap()
+}
+
+async fn knock(sandbox: &Sandbox, method: Method, door: &str, body: &Value) -> (StatusCode, Value) {
+    let url = format!("{}/_sandbox/{door}", sandbox.url());
+    let answer = browser().request(method, url).body(body.to_string()).send().await.unwrap();
+    let status = answer.status();
+    (status, serde_json::from_str(&answer.text().await.unwrap()).unwrap_or_default())
+}
+
+async fn page(sandbox: &Sandbox, path: &str) -> String {
+    browser().get(format!("{}{path}", sandbox.url())).send().await.unwrap().text().await.unwrap()
+}
+
+#[tokio::test]
+async fn a_taken_port_is_named_and_so_is_the_way_out() {
+    let first = start().await;
+    let port = first.url().rsplit(':').next().unwrap().parse().unwrap();
+    let error = Sandbox::start(Options { port, data: DataDir::memory() }).await.unwrap_err();
+    assert!(matches!(error, StartError::PortTaken(taken) if taken == port), "{error:?}");
+    assert!(error.to_string().contains(&port.to_string()) && error.to_string().contains("--port"), "{error}");
+}
+
+#[tokio::test]
+async fn three_ports_must_fit_behind_the_first() {
+    let error = Sandbox::start(Options { port: 65_534, data: DataDir::memory() }).await.unwrap_err();
+    assert!(matches!(error, StartError::NoSuchPort(65_534)), "{error:?}");
+}
+
+#[tokio::test]
+async fn a_restart_loses_nothing() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = start_at(dir.path()).await;
+    let later = before.clock().advance(2_678_400).unwrap();
+    let alice = before.issuer().sign_in("alice").unwrap();
+    let wish = json!({ "kind": "x_profile", "token": "interaction", "return_url": format!("{}/", before.url()) });
+    let session = browser()
+        .post(format!("{}/v1/connect-sessions", before.url()))
+        .bearer_auth(alice)
+        .header("content-type", "application/json")
+        .body(wish.to_string());
+    let session: Value = serde_json::from_str(&session.send().await.unwrap().text().await.unwrap()).unwrap();
+    before.stop().await;
+
+    let after = start_at(dir.path()).await;
+
+    assert!(after.clock().now() >= later);
+    let alice = after.issuer().sign_in("alice").unwrap();
+    let address = format!("{}/v1/connect-sessions/{}", after.url(), session["id"].as_str().unwrap());
+    let found = browser().get(address).bearer_auth(alice).send().await.unwrap();
+    assert_eq!(found.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_door_refuses_what_it_does_not_understand_and_says_why() {
+    let sandbox = start().await;
+    for (method, door, body) in [
+        (Method::POST, "sign-in", json!({ "person": "mallory" })),
+        (Method::POST, "sign-in", json!({ "person": "alice", "role": "manager" })),
+        (Method::POST, "clock", json!({ "advance_seconds": -1 })),
+        (Method::POST, "clock", json!({ "advance_days": 1 })),
+        (Method::POST, "tick", json!({ "function": "tokens" })),
+        (Method::PUT, "faults", json!({ "target": "x/tokens", "mode": "slow" })),
+        (Method::PUT, "faults", json!({ "target": "x/token", "mode": "sluggish" })),
+        (Method::PUT, "faults", json!({ "target": "x/token", "mode": "slow", "delay": 5 })),
+        (Method::PUT, "faults", json!({ "target": "x/token", "mode": "status", "status": 42 })),
+        (Method::POST, "networks/x/accounts/newsdesk", json!({ "event": "exploded" })),
+        (Method::POST, "networks/x/accounts/nobody", json!({ "event": "revoke" })),
+        (Method::POST, "networks/myspace/accounts/newsdesk", json!({ "event": "revoke" })),
+    ] {
+        let (status, answer) = knock(&sandbox, method, door, &body).await;
+        assert_eq!(status, StatusCode::BAD_REQUEST, "{door} {body}");
+        assert!(answer["error"].as_str().is_some_and(|reason| !reason.is_empty()), "{door} {body}: {answer}");
+    }
+}
+
+#[tokio::test]
+async fn faults_are_put_listed_and_taken_back() {
+    let sandbox = start().await;
+    let fault = json!({ "target": "kms/Decrypt", "mode": "throttle", "times": 3 });
+    let put = json!({ "target": "kms/Decrypt", "mode": "throttle", "times": 3, "status": 503, "delay_ms": 0 });
+    assert_eq!(knock(&sandbox, Method::PUT, "faults", &fault).await, (StatusCode::OK, put.clone()));
+    assert_eq!(knock(&sandbox, Method::GET, "faults", &Value::Null).await.1, json!({ "items": [put] }));
+    knock(&sandbox, Method::DELETE, "faults", &Value::Null).await;
+    assert_eq!(knock(&sandbox, Method::GET, "faults", &Value::Null).await.1, json!({ "items": [] }));
+}
+
+#[tokio::test]
+async fn calls_are_counted_from_the_start_and_listed_with_their_consistency() {
+    let sandbox = start().await;
+    assert_eq!(knock(&sandbox, Method::GET, "calls", &Value::Null).await.1, json!({}));
+    sandbox.tick("expiry-sweep").await.unwrap();
+    let (_, counts) = knock(&sandbox, Method::GET, "calls", &Value::Null).await;
+    assert!(counts["dynamodb/Query"].as_u64().is_some_and(|queries| queries > 0), "{counts}");
+    let (_, list) = knock(&sandbox, Method::GET, "calls/list", &Value::Null).await;
+    let first = &list["items"][0];
+    assert_eq!((&first["target"], first["consistent"].is_boolean()), (&json!("dynamodb/Query"), true), "{list}");
+    knock(&sandbox, Method::DELETE, "calls", &Value::Null).await;
+    assert_eq!(knock(&sandbox, Method::GET, "calls", &Value::Null).await.1, json!({}));
+}
+
+#[tokio::test]
+async fn the_clock_moves_by_its_door() {
+    let sandbox = start().await;
+    let (_, before) = knock(&sandbox, Method::GET, "clock", &Value::Null).await;
+    let (_, after) = knock(&sandbox, Method::POST, "clock", &json!({ "advance_seconds": 2_678_400 })).await;
+    let parsed = |answer: &Value| answer["now"].as_str().unwrap().parse::<jiff::Timestamp>().unwrap();
+    assert!(parsed(&after).duration_since(parsed(&before)) >= jiff::SignedDuration::from_hours(31 * 24));
+}
+
+#[tokio::test]
+async fn the_start_page_shows_how_to_complete_a_session_and_never_what_a_stranger_would_have_pasted() {
+    let sandbox = start().await;
+    let shown = page(&sandbox, "/?connect_session=abc&completion_code=abc.def").await;
+    assert!(shown.contains("/v1/connect-sessions/abc/complete") && shown.contains("abc.def"), "{shown}");
+    let damaged = page(&sandbox, "/?connect_session=abc&completion_code=%27%3B%20rm%20-rf%20~%3B%27").await;
+    assert!(!damaged.contains("rm -rf") && !damaged.contains("abc/complete"), "{damaged}");
+    let refused = page(&sandbox, "/?connect_session=abc&error=%3Cscript%3E").await;
+    assert!(refused.contains("&lt;script&gt;") && !refused.contains("<script>"), "{refused}");
+}
+
+#[tokio::test]
+async fn opening_the_link_of_a_mail_begins_nothing() {
+    let sandbox = start().await;
+    let asked = page(&sandbox, "/reauthenticate?profile=facebook_user-1001&token=acquisition").await;
+    assert!(asked.contains("Who are you?") && asked.contains("facebook_user-1001"), "{asked}");
+    assert_eq!(sandbox.faults().calls(), []);
+}
+
+#[tokio::test]
+async fn what_the_api_refuses_is_shown_in_its_own_words() {
+    let sandbox = start().await;
+    let signed_in = browser().post(format!("{}/reauthenticate", sandbox.url())).form(&[
+        ("person", "carol"),
+        ("profile", "facebook_user-1001"),
+        ("token", "acquisition"),
+    ]);
+    let refused = signed_in.send().await.unwrap();
+    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
+    let cookie = refused.headers()["set-cookie"].to_str().unwrap().to_owned();
+    assert!(cookie.starts_with("sandbox_person=carol;"), "{cookie}");
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
+    let shown = refused.text().await.unwrap();
+    assert!(shown.contains("Not allowed") && shown.contains("responder or manager"), "{shown}");
+}
+
+#[tokio::test]
+async fn every_function_is_given_the_variables_that_the_template_names() {
+    let sandbox = start().await;
+    for function in &sandbox::template::Template::deployed().functions {
+        let given = &sandbox.environment()[&function.name];
+        let missing: Vec<_> = function.environment.keys().filter(|name| !given.contains_key(*name)).collect();
+        assert!(missing.is_empty(), "{}: {missing:?}", function.name);
+    }
+}
