@@ -5,7 +5,15 @@
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
 mod architecture;
+mod authorization;
+mod contracts;
 mod events;
+mod exchange;
+mod flow;
+mod hostile_answers;
 mod journeys;
+mod networks_talk;
+mod outcomes;
 mod sealing;
+mod secrets;
 mod support;

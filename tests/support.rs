@@ -12,6 +12,10 @@ use sandbox::{Options, Sandbox, data::DataDir};
 use serde_json::{Value, json};
 use url::Url;
 
+/// A sign-in for each network: the network, a kind of profile, a token that it has, and an account.
+pub(crate) const SIGN_INS: [(&str, &str, &str, &str); 2] =
+    [("x", "x_profile", "interaction", "newsdesk"), ("facebook", "facebook_user", "acquisition", "alice.meyer")];
+
 /// A sandbox, and a client that follows no redirects.
 #[derive(Clone)]
 pub(crate) struct World {
@@ -141,10 +145,20 @@ impl World {
         calls[target].as_u64().unwrap_or_default()
     }
 
+    /// How often a code was sent to a network since the last reset.
+    pub(crate) async fn exchanges(&self) -> u64 {
+        self.calls("x/token").await + self.calls("facebook/token").await
+    }
+
     pub(crate) async fn forget_calls(&self) {
         let reply = self.door(Method::DELETE, "/_sandbox/calls", Value::Null).await;
         assert!(reply.status.is_success(), "{}", reply.body);
     }
+}
+
+/// The value of a parameter in the query of `url`.
+pub(crate) fn parameter(url: &Url, name: &str) -> Option<String> {
+    url.query_pairs().find(|(other, _)| other == name).map(|(_, value)| value.into_owned())
 }
 
 /// A client that follows no redirects, so that a test sees each of them.
@@ -181,20 +195,16 @@ pub(crate) struct Session {
 pub(crate) struct Landing(pub(crate) Url);
 
 impl Landing {
-    fn query(&self, name: &str) -> Option<String> {
-        self.0.query_pairs().find(|(other, _)| other == name).map(|(_, value)| value.into_owned())
-    }
-
     pub(crate) fn session(&self) -> String {
-        self.query("connect_session").unwrap_or_else(|| panic!("no session in {}", self.0))
+        parameter(&self.0, "connect_session").unwrap_or_else(|| panic!("no session in {}", self.0))
     }
 
     pub(crate) fn code(&self) -> String {
-        self.query("completion_code").unwrap_or_else(|| panic!("no completion code in {}", self.0))
+        parameter(&self.0, "completion_code").unwrap_or_else(|| panic!("no completion code in {}", self.0))
     }
 
     pub(crate) fn error(&self) -> String {
-        self.query("error").unwrap_or_else(|| panic!("no error in {}", self.0))
+        parameter(&self.0, "error").unwrap_or_else(|| panic!("no error in {}", self.0))
     }
 }
 
@@ -245,10 +255,24 @@ impl Person {
         self.session(json!({ "profile_id": profile, "token": token })).await
     }
 
+    /// Opens the link: where the network asks for consent.
+    pub(crate) async fn open(&self, session: &Session) -> Url {
+        self.browser.get(&session.connect_url).await.location()
+    }
+
+    /// Opens the link and decides as `account`: where the network sends the browser back to.
+    pub(crate) async fn decide(&self, session: &Session, decision: &str, account: &str) -> Url {
+        self.browser.decide(&self.open(session).await, decision, account).await
+    }
+
+    /// A session as the API shows it to this person.
+    pub(crate) async fn look(&self, session: &Session) -> Value {
+        self.get(&format!("/v1/connect-sessions/{}", session.id)).await.expect(200)
+    }
+
     /// Opens the link and approves at the network as `account`.
     pub(crate) async fn approve(&self, session: &Session, account: &str) -> Landing {
-        let consent = self.browser.get(&session.connect_url).await.location();
-        let callback = self.browser.decide(&consent, "approve", account).await;
+        let callback = self.decide(session, "approve", account).await;
         Landing(self.browser.get(callback.as_str()).await.location())
     }
 

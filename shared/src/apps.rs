@@ -32,7 +32,8 @@ pub struct App {
     pub client_secret: SecretString,
     /// The version of the Graph API to speak, where the network is Meta's.
     pub graph_version: String,
-    tokens: Vec<TokenKind>,
+    /// Which tokens it connects.
+    pub tokens: Vec<TokenKind>,
 }
 
 impl fmt::Debug for App {

@@ -166,8 +166,8 @@ impl Exchange {
         while let Some(chunk) = response.chunk().await? {
             body.extend_from_slice(&chunk);
             if body.len() > BODY_LIMIT {
-                // what was cut off cannot be read, and says so
-                body.truncate(BODY_LIMIT);
+                // half an answer is none, however it begins
+                body.clear();
                 break;
             }
         }

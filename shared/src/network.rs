@@ -16,7 +16,7 @@ use url::Url;
 
 use crate::{
     apps::App,
-    profile::{Kind, Network, TokenKind},
+    profile::{Kind, Network, TokenKind, is_account_id},
     token::Reason,
 };
 
@@ -140,6 +140,22 @@ pub struct Account {
     pub name: String,
     /// Whose sign-in granted it: revocation may end everything under this login.
     pub login: String,
+}
+
+impl Account {
+    /// The account as the network describes it, its own login: `None` when its id could not stand in keys and paths.
+    /// The name stands in pages and mails, so what is no text or is endless is left out of it.
+    fn read(external_id: String, name: &str) -> Option<Self> {
+        const NAME_LIMIT: usize = 200;
+        if !is_account_id(&external_id) {
+            return None;
+        }
+        let mut name: String = name.chars().filter(|c| !c.is_control()).take(NAME_LIMIT).collect();
+        if name.trim().is_empty() {
+            name.clone_from(&external_id);
+        }
+        Some(Self { login: external_id.clone(), external_id, name })
+    }
 }
 
 /// Whose grant it is.

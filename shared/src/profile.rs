@@ -231,6 +231,13 @@ pub struct Capability {
     pub scopes: &'static [&'static str],
 }
 
+/// Whether an account's id at its network is one to make keys and paths of: 1 to 64 of `[A-Za-z0-9_.]`.
+#[must_use]
+pub fn is_account_id(id: &str) -> bool {
+    let harmless = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+    (1..=64).contains(&id.len()) && id.chars().all(harmless)
+}
+
 /// The id of a profile: `<kind>-<id at the network>`, for example `x_profile-42`.
 ///
 /// It is natural, so that connecting the same account twice cannot make two profiles.
@@ -244,11 +251,9 @@ impl ProfileId {
     /// The profile of the account `external_id` of a network.
     ///
     /// # Errors
-    /// When the id is empty, longer than 64 characters or has others than `[A-Za-z0-9_.]`: such
-    /// an id could reach into another row's key.
+    /// When it [is none](is_account_id): such an id could reach into another row's key.
     pub fn new(kind: Kind, external_id: &str) -> Result<Self, Unknown> {
-        let harmless = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
-        if external_id.is_empty() || external_id.len() > 64 || !external_id.chars().all(harmless) {
+        if !is_account_id(external_id) {
             return Err(Unknown("account id"));
         }
         Ok(Self { kind, external_id: external_id.to_owned() })

@@ -1,8 +1,8 @@
 """Runs the release binaries as Lambda does: every file of events/ through the Lambda runtime interface emulator.
 
 The sandbox is their cloud: it says which environment each function has, and its AWS port answers for DynamoDB, KMS,
-Secrets Manager and SES. events/expected.json says what a good answer is: an HTTP status, or "ok" for a function that
-answers no HTTP request. An event without an expectation fails, and so does an expectation without an event.
+Secrets Manager and SES. events/expected.json says what each answer holds at least; tests/events.rs, which runs the same
+events without the emulator, says more about them.
 
 The emulator is part of the package aws-sam-cli; run this with a Python that has it (.ci/run makes one).
 """
@@ -21,6 +21,8 @@ import urllib.request
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
+from alice import connect_profiles
+
 ROOT = Path(__file__).resolve().parents[2]
 EVENTS = ROOT / "events"
 PATIENCE = 60  # seconds until something that was started must answer
@@ -34,12 +36,16 @@ def main():
 
     failures = 0
     with tempfile.TemporaryDirectory() as data, sandbox(data) as port:
-        environment = answer(f"http://127.0.0.1:{port}/_sandbox/environment")
+        url = f"http://localhost:{port}"
+        environment = answer(f"{url}/_sandbox/environment")
+        access_token = connect_profiles(url)
         for function in sorted({name.split("/")[0] for name in expected}):
             with emulator(function, environment[function], port + 2) as invocations:
                 for name in sorted(name for name in expected if name.startswith(f"{function}/")):
+                    event = (EVENTS / name).read_text()
+                    event = event.replace("http://localhost:8787", url).replace("ACCESS_TOKEN", access_token)
                     started = time.monotonic()
-                    got = answer(invocations, (EVENTS / name).read_bytes())
+                    got = answer(invocations, event.encode())
                     milliseconds = (time.monotonic() - started) * 1000
                     good = is_as_expected(got, expected[name])
                     print(f"{'ok    ' if good else 'FAILED'} {name:<52} {milliseconds:6.0f} ms", flush=True)
@@ -51,9 +57,7 @@ def main():
 
 
 def is_as_expected(got, expected):
-    if not isinstance(got, dict) or "errorType" in got:
-        return False
-    return expected == "ok" or got.get("statusCode") == expected
+    return isinstance(got, dict) and all(got.get(member) == value for member, value in expected.items())
 
 
 @contextmanager

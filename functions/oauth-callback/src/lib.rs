@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use axum::{
     Router,
-    extract::{Path, RawQuery, State},
+    extract::{RawQuery, State},
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -19,7 +19,7 @@ use shared::{
     apps::{App, Apps},
     clock::Clock,
     connect::{ConnectSession, Ending, Granted, Outcome, Status},
-    edge::{self, ApiError, Code},
+    edge::{self, ApiError, Code, Path},
     exchange::Exchange,
     grant::{GrantPlace, SealedGrant, open_verifier},
     keys::TenantKeys,
@@ -63,11 +63,11 @@ pub fn routes(callback: Callback) -> Router {
 
 async fn come_back(
     State(callback): State<Arc<Callback>>,
-    Path(network): Path<String>,
+    network: Result<Path<Network>, ApiError>,
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Response {
-    let Ok(network) = network.parse() else { return Obstacle::UnknownNetwork.into_response() };
+    let Ok(Path(network)) = network else { return Obstacle::UnknownNetwork.into_response() };
     let Some(answer) = Answer::read(query.as_deref().unwrap_or_default()) else {
         return Obstacle::InvalidRequest.into_response();
     };
@@ -131,11 +131,12 @@ impl Callback {
         if !state.is(session.oauth_state.as_ref()) || session.kind.network() != network {
             return Err(Obstacle::LinkUnknown);
         }
-        if !FlowCookie::is_in(headers, &session.id, session.browser.as_ref()) {
-            return Err(Obstacle::BrowserMismatch);
-        }
+        // first, because a browser that came back has given its cookie up
         if session.status != Status::Started {
             return Err(Obstacle::LinkUsed);
+        }
+        if !FlowCookie::is_in(headers, &session.id, session.browser.as_ref()) {
+            return Err(Obstacle::BrowserMismatch);
         }
         Ok(flow)
     }

@@ -85,7 +85,7 @@ impl Provider for Facebook {
                 if me.id != inspected.user_id {
                     return Err(Failure::Unreadable("facebook me"));
                 }
-                let account = Account { login: me.id.clone(), external_id: me.id, name: me.name };
+                let account = Account::read(me.id, &me.name).ok_or(Failure::Unreadable("facebook me"))?;
                 Ok(Talk::Done(Identity { account, terms: inspected.terms }))
             }))
         })
@@ -96,10 +96,17 @@ impl Provider for Facebook {
             .query("appsecret_proof", proof(app, &grant.access_token))
             .query("access_token", grant.access_token.clone());
         Talk::ask(request, |answer| match accepted(&answer, Failure::Unreadable("facebook permissions")) {
-            Ok(()) | Err(Failure::Dead(_)) => Ok(Talk::Done(())),
+            Ok(()) if answer.read::<Success>("facebook permissions")?.success => Ok(Talk::Done(())),
+            Ok(()) => Err(Failure::Unreadable("facebook permissions")),
+            Err(Failure::Dead(_)) => Ok(Talk::Done(())),
             Err(failure) => Err(failure),
         })
     }
+}
+
+#[derive(Deserialize)]
+struct Success {
+    success: bool,
 }
 
 fn graph(app: &App, path: &str) -> Url {

@@ -72,7 +72,7 @@ impl Provider for X {
                 return Err(refused(&answer, Failure::Dead(Reason::RefreshRejected)));
             }
             let Wrapped { data: me } = answer.read::<Wrapped>("x me")?;
-            let account = Account { login: me.id.clone(), external_id: me.id, name: me.name };
+            let account = Account::read(me.id, &me.name).ok_or(Failure::Unreadable("x me"))?;
             Ok(Talk::Done(Identity { account, terms }))
         })
     }
@@ -167,7 +167,8 @@ fn wait(answer: &Answer) -> u32 {
     let date = header("date").and_then(|text| jiff::fmt::rfc2822::parse(text).ok());
     match (reset, date) {
         (Some(reset), Some(date)) => {
-            u32::try_from(reset - date.timestamp().as_second()).map_or(WINDOW, |wait| wait.clamp(1, WINDOW))
+            let left = reset.saturating_sub(date.timestamp().as_second());
+            u32::try_from(left).map_or(WINDOW, |wait| wait.clamp(1, WINDOW))
         }
         _ => WINDOW,
     }

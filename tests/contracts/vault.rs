@@ -1,0 +1,202 @@
+//! Profiles, tokens and users in the Vault table.
+
+use std::collections::BTreeSet;
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
+use shared::{
+    access::Caller,
+    connect::Status,
+    grant::GrantPlace,
+    profile::{Kind, Network, Switch},
+    store::{StoreError, flows::Revocation, profiles::TokenKey, users::User},
+    token::Ladder,
+};
+
+use super::{APP, Engine, NOW, Store, minutes, on_each, profile, sealed_grant, subject, tenant, token_of};
+
+/// The attributes of every row that an index holds of a tenant.
+async fn indexed(engine: &Engine, tenant: &str) -> Vec<BTreeSet<String>> {
+    let query = engine.dynamodb().query().table_name(engine.table("Vault")).index_name("by_tenant");
+    let query = query.key_condition_expression("tenant = :tenant");
+    let query = query.expression_attribute_values(":tenant", AttributeValue::S(tenant.to_owned()));
+    let rows = query.send().await.unwrap().items.unwrap();
+    rows.into_iter().map(|row| row.into_keys().collect()).collect()
+}
+
+#[tokio::test]
+async fn completing_makes_profile_token_and_session_at_once_or_nothing() {
+    on_each(async |engine| {
+        let Store { vault, flows } = &Store::of(engine);
+        let session = Store::of(engine).authorized("acme", "alice", Kind::XProfile, "42").await;
+        let (key, token) = token_of(&session, "42", 1);
+        let grant = sealed_grant(GrantPlace::of_token(&key.tenant, &token));
+        let attach =
+            async |now: Timestamp| vault.attach(flows, &session, &token, &grant, None, &Ladder::default(), now).await;
+
+        assert!(matches!(attach(NOW + minutes(10)).await, Err(StoreError::Conflict)), "its time was over");
+        assert_eq!(vault.profile(&key.tenant, &key.profile).await.unwrap(), None);
+
+        attach(NOW).await.unwrap();
+        let seen = vault.profile(&key.tenant, &key.profile).await.unwrap().unwrap();
+        assert_eq!(seen.profile.owners, [subject("alice")].into());
+        assert_eq!(seen.tokens, std::slice::from_ref(&token));
+        assert_eq!(vault.token(&key).await.unwrap(), Some((token.clone(), grant.clone())));
+        let completed = flows.find(&session.id).await.unwrap().unwrap();
+        assert_eq!((completed.session.status, completed.grant), (Status::Completed, None));
+
+        assert!(matches!(attach(NOW).await, Err(StoreError::Conflict)), "it was completed before");
+    })
+    .await;
+}
+
+// S28, S54
+#[tokio::test]
+async fn a_new_secret_replaces_the_one_that_was_read_and_leaves_owner_and_switches_alone() {
+    on_each(async |engine| {
+        let store = Store::of(engine);
+        let Store { vault, flows } = &store;
+        let (key, before) = store.connected("acme", "alice", Kind::XProfile, "42").await;
+        vault.allow(&key, &[(Switch::PrivateMessages, true)]).await.unwrap();
+
+        let session = store.authorized("acme", "alice", Kind::XProfile, "42").await;
+        let (_, token) = token_of(&session, "42", 2);
+        let grant = sealed_grant(GrantPlace::of_token(&key.tenant, &token));
+        let old = Revocation::new(Network::X, APP, "42", sealed_grant(GrantPlace::of_token(&key.tenant, &before)));
+        let attach = async |read: u64| {
+            let replaced = Some((read, Some(old.clone())));
+            vault.attach(flows, &session, &token, &grant, replaced, &Ladder::default(), NOW).await
+        };
+        assert!(matches!(attach(7).await, Err(StoreError::Conflict)), "another generation was read");
+        assert!(flows.take_due(&old.id, NOW).await.unwrap().is_none());
+
+        attach(1).await.unwrap();
+        let (after, sealed) = vault.token(&key).await.unwrap().unwrap();
+        assert_eq!((after.generation, after.allow.private_messages), (2, true));
+        assert_eq!(sealed, grant);
+        assert!(flows.take_due(&old.id, NOW).await.unwrap().is_some(), "what was replaced is to be revoked");
+        let profile = vault.profile(&key.tenant, &key.profile).await.unwrap().unwrap().profile;
+        assert_eq!(profile.owners, [subject("alice")].into());
+    })
+    .await;
+}
+
+// S33
+#[tokio::test]
+async fn a_list_has_everything_but_the_sealed_bytes() {
+    on_each(async |engine| {
+        let store = Store::of(engine);
+        let (key, token) = store.connected("acme", "alice", Kind::XProfile, "42").await;
+        store.connected("globex", "erin", Kind::XProfile, "42").await;
+        let rows = indexed(engine, "acme").await;
+        assert_eq!(rows.len(), 2);
+        assert!(rows.iter().all(|row| !row.contains("sealed")), "{rows:?}");
+        let page = store.vault.profiles(&key.tenant, None, 100).await.unwrap();
+        assert_eq!(page.profiles[0].tokens, [token]);
+        assert_eq!((page.profiles.len(), page.next), (1, None));
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_list_is_complete_and_in_order_whatever_its_page_size() {
+    on_each(async |engine| {
+        let store = Store::of(engine);
+        // `7` and `70`: where a page begins must not depend on what follows an id
+        let ids = ["7", "70", "8", "81"];
+        for id in ids {
+            for person in ["alice", "bob"] {
+                store.connected("acme", person, Kind::XProfile, id).await;
+            }
+        }
+        for limit in 1..=13 {
+            let (mut seen, mut after) = (Vec::new(), None);
+            loop {
+                let page = store.vault.profiles(&tenant("acme"), after.as_ref(), limit).await.unwrap();
+                for found in &page.profiles {
+                    assert_eq!(found.tokens.len(), 2, "{} with pages of {limit}", found.profile.profile);
+                    assert_eq!(found.profile.owners, [subject("alice"), subject("bob")].into());
+                }
+                seen.extend(page.profiles.into_iter().map(|found| found.profile.profile));
+                match page.next {
+                    Some(next) => after = Some(next),
+                    None => break,
+                }
+            }
+            let expected = ids.map(|id| profile(&format!("x_profile-{id}")));
+            assert_eq!(seen, expected, "with pages of {limit}");
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_switch_is_turned_where_there_is_a_token_and_nowhere_else() {
+    on_each(async |engine| {
+        let store = Store::of(engine);
+        let (key, _) = store.connected("acme", "alice", Kind::XProfile, "42").await;
+        for on in [true, false] {
+            let token = store.vault.allow(&key, &[(Switch::PrivateMessages, on)]).await.unwrap().unwrap();
+            assert_eq!((token.allow.private_messages, token.allow.search_acquisition), (on, false));
+        }
+        let elsewhere = TokenKey { tenant: tenant("globex"), ..key };
+        assert_eq!(store.vault.allow(&elsewhere, &[(Switch::PrivateMessages, true)]).await.unwrap(), None);
+        assert_eq!(store.vault.profile(&elsewhere.tenant, &elsewhere.profile).await.unwrap(), None);
+    })
+    .await;
+}
+
+// S37
+#[tokio::test]
+async fn a_token_is_deleted_together_with_leaving_its_revocation() {
+    on_each(async |engine| {
+        let store = Store::of(engine);
+        let Store { vault, flows } = &store;
+        let (key, token) = store.connected("acme", "alice", Kind::FacebookUser, "1001").await;
+        let (other, _) = store.connected("globex", "erin", Kind::FacebookUser, "1001").await;
+        let revocation = |token| {
+            Revocation::new(Network::Facebook, APP, "1001", sealed_grant(GrantPlace::of_token(&key.tenant, token)))
+        };
+
+        let newer = shared::token::Token { generation: 2, ..token.clone() };
+        let deleted = vault.delete_token(flows, &key, &newer, &revocation(&newer), NOW).await;
+        assert!(matches!(deleted, Err(StoreError::Conflict)), "another generation was read");
+        assert!(flows.take_due(&revocation(&newer).id, NOW).await.unwrap().is_none());
+
+        vault.delete_token(flows, &key, &token, &revocation(&token), NOW).await.unwrap();
+        assert_eq!(vault.token(&key).await.unwrap(), None);
+        assert!(flows.take_due(&revocation(&token).id, NOW).await.unwrap().is_some());
+        assert!(vault.lives_on(Network::Facebook, APP, "1001").await.unwrap(), "globex lives on it");
+        assert!(!vault.lives_on(Network::X, APP, "1001").await.unwrap());
+
+        let (theirs, _) = vault.token(&other).await.unwrap().unwrap();
+        vault.delete_token(flows, &other, &theirs, &revocation(&theirs), NOW).await.unwrap();
+        assert!(!vault.lives_on(Network::Facebook, APP, "1001").await.unwrap());
+
+        vault.delete_profile(&key.tenant, &key.profile).await.unwrap();
+        assert_eq!(vault.profile(&key.tenant, &key.profile).await.unwrap(), None);
+        assert!(vault.profile(&other.tenant, &other.profile).await.unwrap().is_some());
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_person_is_remembered_by_the_newest_address() {
+    on_each(async |engine| {
+        let vault = Store::of(engine).vault;
+        let caller = |email: Option<&str>| Caller {
+            tenant: tenant("acme"),
+            subject: subject("auth0|alice#1"),
+            email: email.map(str::to_owned),
+            roles: BTreeSet::new(),
+            issued_at: NOW,
+        };
+        let user = async || vault.user(&tenant("acme"), &subject("auth0|alice#1"), true).await.unwrap();
+        assert_eq!(user().await, User::default());
+        for email in [Some("alice@acme.example"), Some("a.meyer@acme.example"), None] {
+            vault.remember(&caller(email), NOW).await.unwrap();
+            assert_eq!(user().await.email.as_deref(), email);
+        }
+    })
+    .await;
+}
