@@ -71,7 +71,6 @@ async fn what_one_process_sealed_another_one_opens_under_the_one_key_of_the_tena
     .await;
 }
 
-// S27
 #[tokio::test]
 async fn the_newest_version_is_the_greatest_number_and_the_older_ones_still_open() {
     on_each(async |engine| {

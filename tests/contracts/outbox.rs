@@ -59,7 +59,7 @@ async fn a_step_of_a_token_is_told_once_however_often_it_is_found_due() {
     .await;
 }
 
-// S57, S59
+// S59
 #[tokio::test]
 async fn a_mail_is_begun_by_one_alone_and_takes_its_entries_out() {
     on_each(async |engine| {

@@ -50,7 +50,6 @@ async fn completing_makes_profile_token_and_session_at_once_or_nothing() {
     .await;
 }
 
-// S28, S54
 #[tokio::test]
 async fn a_new_secret_replaces_the_one_that_was_read_and_leaves_owner_and_switches_alone() {
     on_each(async |engine| {
