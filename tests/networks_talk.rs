@@ -49,7 +49,7 @@ pub(crate) struct Conversation<T> {
 }
 
 pub(crate) fn answer(status: u16, body: impl Into<Vec<u8>>) -> Answer {
-    Answer { status: StatusCode::from_u16(status).unwrap(), headers: HeaderMap::new(), body: body.into() }
+    Answer { status: StatusCode::from_u16(status).unwrap(), headers: HeaderMap::new(), body: body.into().into() }
 }
 
 /// Answers a conversation until it ends; the last answer is repeated.

@@ -62,6 +62,9 @@ pub enum AppsError {
     /// Secrets Manager did not answer and there is no copy.
     #[error("the app credentials cannot be read now")]
     Unavailable(#[source] Box<secretsmanager::Error>),
+    /// There is no such secret: an operator has to act.
+    #[error("there is no secret with the app credentials")]
+    NoSecret(#[source] Box<secretsmanager::Error>),
     /// The secret is not the document that is described here.
     #[error("the secret with the app credentials is not the JSON document that is expected")]
     Malformed,
@@ -148,7 +151,10 @@ impl Apps {
 
     async fn read(&self) -> Result<Arc<[App]>, AppsError> {
         let answer = self.client.get_secret_value().secret_id(&*self.secret).send().await;
-        let answer = answer.map_err(|error| AppsError::Unavailable(Box::new(error.into())))?;
+        let answer = answer.map_err(|error| match secretsmanager::Error::from(error) {
+            missing @ secretsmanager::Error::ResourceNotFoundException(_) => AppsError::NoSecret(Box::new(missing)),
+            other => AppsError::Unavailable(Box::new(other)),
+        })?;
         let document = SecretString::from(answer.secret_string.ok_or(AppsError::Malformed)?);
         self.parse(&document)
     }

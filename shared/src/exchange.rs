@@ -14,6 +14,7 @@ use reqwest::{
 use secrecy::ExposeSecret as _;
 use tokio::time::{Instant, timeout_at};
 use url::{Host, Url};
+use zeroize::Zeroizing;
 
 use crate::{
     network::{Answer, Credentials, Failure, Request, Talk},
@@ -162,7 +163,7 @@ impl Exchange {
             None => sending,
         };
         let mut response = sending.send().await?;
-        let mut body = Vec::new();
+        let mut body = Zeroizing::new(Vec::new());
         while let Some(chunk) = response.chunk().await? {
             body.extend_from_slice(&chunk);
             if body.len() > BODY_LIMIT {

@@ -13,6 +13,7 @@ use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use url::Url;
+use zeroize::Zeroizing;
 
 use crate::{
     apps::App,
@@ -278,7 +279,7 @@ pub struct Answer {
     /// The header fields.
     pub headers: HeaderMap,
     /// The body, which may hold secrets.
-    pub body: Vec<u8>,
+    pub body: Zeroizing<Vec<u8>>,
 }
 
 impl fmt::Debug for Answer {

@@ -73,7 +73,7 @@ async fn a_secret_that_is_missing_or_unreadable_gives_no_app_and_says_which() {
     on_each(async |engine| {
         let apps = |secret: &str| Apps::new(&engine.sdk, &engine.name(secret), "v26.0", clock_at(NOW));
         let missing = apps("nowhere").by_client_id(Network::X, "x-new").await;
-        let Err(AppsError::Unavailable(error)) = missing else { panic!("{missing:?}") };
+        let Err(AppsError::NoSecret(error)) = missing else { panic!("{missing:?}") };
         assert!(matches!(*error, aws_sdk_secretsmanager::Error::ResourceNotFoundException(_)), "{error:?}");
 
         create(engine, "broken", "{\"x\":").await;

@@ -154,7 +154,7 @@ async fn neither_debug_nor_a_panic_shows_what_is_in_a_secret() {
     let answer = Answer {
         status: StatusCode::OK,
         headers: set_cookie.clone(),
-        body: format!("{{\"access_token\":\"{}\"}}", body.expose_secret()).into_bytes(),
+        body: format!("{{\"access_token\":\"{}\"}}", body.expose_secret()).into_bytes().into(),
     };
 
     let mut secrets: Vec<String> = canaries.iter().map(|canary| canary.expose_secret().to_owned()).collect();

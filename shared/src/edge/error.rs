@@ -218,7 +218,7 @@ impl From<AppsError> for ApiError {
     fn from(error: AppsError) -> Self {
         match error {
             AppsError::Unavailable(_) => Self::unavailable(error),
-            AppsError::Malformed | AppsError::Missing(_) => {
+            AppsError::NoSecret(_) | AppsError::Malformed | AppsError::Missing(_) => {
                 Self::new(Code::Misconfigured, "The app for this network is not configured. Tell your operator.")
                     .because(error)
             }

@@ -128,16 +128,16 @@ fn proof(app: &App, access_token: &SecretString) -> String {
 
 #[derive(Deserialize)]
 struct TokenAnswer {
-    access_token: String,
+    access_token: SecretString,
 }
 
 fn read_token(answer: &Answer, rejected: Failure) -> Result<SecretString, Failure> {
     accepted(answer, rejected)?;
     let token: TokenAnswer = answer.read("facebook token")?;
-    if token.access_token.is_empty() {
+    if token.access_token.expose_secret().is_empty() {
         return Err(Failure::Unreadable("facebook token"));
     }
-    Ok(token.access_token.into())
+    Ok(token.access_token)
 }
 
 #[derive(Deserialize)]

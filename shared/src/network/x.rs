@@ -6,6 +6,7 @@
 
 use http::{Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use url::Url;
 
@@ -101,9 +102,9 @@ fn token_request(purpose: &'static str, path: &str, app: &App) -> Request {
 /// RFC 6749 §5.1, as X answers it.
 #[derive(Deserialize)]
 struct TokenAnswer {
-    access_token: String,
+    access_token: SecretString,
     #[serde(default)]
-    refresh_token: Option<String>,
+    refresh_token: Option<SecretString>,
     #[serde(default)]
     expires_in: Option<u32>,
     #[serde(default)]
@@ -112,12 +113,12 @@ struct TokenAnswer {
 
 fn read_grant(answer: &Answer, now: Timestamp) -> Result<Grant, Failure> {
     let token: TokenAnswer = answer.read("x token")?;
-    if token.access_token.is_empty() {
+    if token.access_token.expose_secret().is_empty() {
         return Err(Failure::Unreadable("x token"));
     }
     Ok(Grant {
-        access_token: token.access_token.into(),
-        refresh_token: token.refresh_token.filter(|token| !token.is_empty()).map(Into::into),
+        access_token: token.access_token,
+        refresh_token: token.refresh_token.filter(|token| !token.expose_secret().is_empty()),
         terms: Terms {
             scopes: token.scope.split_whitespace().map(Into::into).collect(),
             access_expires_at: token.expires_in.map(|seconds| now + SignedDuration::from_secs(seconds.into())),
