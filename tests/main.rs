@@ -4,16 +4,26 @@
 //! numbers beside tests are those of `SECURITY.md`.
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
+mod access;
 mod architecture;
 mod authorization;
+mod capacity;
 mod contracts;
+mod estate;
 mod events;
 mod exchange;
 mod flow;
 mod hostile_answers;
+mod hostile_requests;
+mod input;
+mod invocation;
 mod journeys;
 mod networks_talk;
+mod openapi;
+mod outages;
 mod outcomes;
+mod paging;
 mod sealing;
 mod secrets;
 mod support;
+mod sweep;

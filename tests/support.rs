@@ -1,12 +1,13 @@
 //! The test harness: a world, the people in it, and their browsers.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex},
 };
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use cookie::Cookie;
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use reqwest::{Method, StatusCode, header, redirect};
 use sandbox::{Options, Sandbox, data::DataDir};
 use serde_json::{Value, json};
@@ -22,6 +23,9 @@ pub(crate) struct World {
     pub(crate) sandbox: Arc<Sandbox>,
     pub(crate) http: reqwest::Client,
 }
+
+/// A row of a table.
+pub(crate) type Row = HashMap<String, AttributeValue>;
 
 /// An answer, read whole.
 #[derive(Clone, Debug)]
@@ -114,6 +118,24 @@ impl World {
         let seconds = duration.as_secs();
         self.door(Method::POST, "/_sandbox/clock", json!({ "advance_seconds": seconds })).await.expect(200);
         self
+    }
+
+    /// Lets time pass until just after `moment`.
+    pub(crate) async fn until(&self, moment: Timestamp) -> &Self {
+        let wait = moment.duration_since(self.sandbox.clock().now());
+        assert!(wait.is_positive(), "{moment} is over");
+        self.later(wait + SignedDuration::from_secs(1)).await
+    }
+
+    /// The tables, past the product.
+    pub(crate) fn dynamodb(&self) -> aws_sdk_dynamodb::Client {
+        aws_sdk_dynamodb::Client::new(self.sandbox.aws_config())
+    }
+
+    /// Every row of a table.
+    pub(crate) async fn rows(&self, table: &str) -> Vec<Row> {
+        let pages = self.dynamodb().scan().table_name(table).consistent_read(true).into_paginator().items().send();
+        pages.collect::<Result<_, _>>().await.unwrap()
     }
 
     /// Runs the sweep and tells its summary.

@@ -37,14 +37,19 @@ mod ses;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, io};
+use std::{
+    collections::{BTreeMap, HashMap},
+    io,
+};
 
+use aws_sdk_dynamodb::types::AttributeValue;
 use axum::{
     Router,
     body::Bytes,
     extract::{DefaultBodyLimit, State},
     response::{IntoResponse, Response},
 };
+use dynoxide::Database;
 use http::{StatusCode, header::CONTENT_TYPE, request::Parts};
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
@@ -84,6 +89,7 @@ pub struct CloudOptions {
 /// The running cloud; it stops when it is dropped.
 pub struct Cloud {
     kms_key: String,
+    database: Database,
     ses: Ses,
     _tasks: JoinSet<()>,
 }
@@ -98,16 +104,17 @@ impl Cloud {
         let mut tasks = JoinSet::new();
         let (kms, kms_key) = Kms::open(&dir)?;
         let ses = Ses::open(&dir, clock, &senders)?;
+        let (dynamodb, database) = DynamoDb::start(&dir, &mut tasks).await?;
         let services = Services {
             faults: faults.clone(),
-            dynamodb: DynamoDb::start(&dir, &mut tasks).await?,
+            dynamodb,
             kms,
             secrets_manager: SecretsManager::new(secrets),
             ses: ses.clone(),
         };
         let router = Router::new().fallback(answer).layer(DefaultBodyLimit::disable()).with_state(services);
         tasks.spawn(faults::serve(listener, router, Faulty { faults, name, throttled }));
-        Ok(Self { kms_key, ses, _tasks: tasks })
+        Ok(Self { kms_key, database, ses, _tasks: tasks })
     }
 
     /// Every mail sent so far, the newest last.
@@ -120,6 +127,18 @@ impl Cloud {
     #[must_use]
     pub fn raw_mailbox(&self) -> Vec<String> {
         self.ses.raw_mailbox()
+    }
+
+    /// Writes rows in bulk, as an import from S3 does: the indexes follow, and nothing is counted.
+    ///
+    /// # Errors
+    /// When there is no such table or a row lacks its key; then none is written.
+    pub fn import(
+        &self,
+        table: &str,
+        rows: impl IntoIterator<Item = HashMap<String, AttributeValue>>,
+    ) -> io::Result<()> {
+        dynamodb::import(&self.database, table, rows)
     }
 
     /// The ARN of the key that exists from the start; `alias/tokenward` names it too.

@@ -5,7 +5,7 @@
 //! refused. A failure is logged once, here, with its source; the answer has a stable code and
 //! public words, and never the source.
 
-use std::{env, time::Duration};
+use std::{env, io, time::Duration};
 
 use axum::{
     Router,
@@ -14,10 +14,16 @@ use axum::{
     middleware::{self, Next},
     response::Response,
 };
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue, header};
-use lambda_http::{Adapter, LambdaEvent, request::LambdaRequest};
+use lambda_http::{
+    Adapter, LambdaEvent, aws_lambda_events::apigw::ApiGatewayV2httpRequest, request::LambdaRequest, service_fn,
+};
+use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 use tower::Service as _;
+use tracing::Subscriber;
+use tracing_subscriber::fmt::MakeWriter;
 
 use crate::clock::Clock;
 
@@ -37,15 +43,27 @@ const BUDGET: Duration = Duration::from_secs(25);
 /// Why a function cannot start or run.
 pub type Fatal = lambda_http::Error;
 
-/// Structured logs on standard output, one JSON object a line, so that no value can forge a line.
+/// Structured logs on standard output.
+///
+/// # Panics
+/// When logging was set up before.
 pub fn init_logging() {
+    tracing::subscriber::set_global_default(subscriber(io::stdout)).expect("logging is set up once, by main");
+}
+
+/// Structured logs, one JSON object a line, so that no value can forge a line.
+pub fn subscriber<W>(writer: W) -> impl Subscriber + Send + Sync
+where
+    W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
+{
     tracing_subscriber::fmt()
         .json()
         .flatten_event(true)
         .with_current_span(false)
         .with_span_list(false)
         .with_max_level(tracing::Level::INFO)
-        .init();
+        .with_writer(writer)
+        .finish()
 }
 
 /// The value of an environment variable.
@@ -113,7 +131,7 @@ async fn guard(clock: Clock, mut request: Request, next: Next) -> Response {
 /// # Errors
 /// When the Lambda runtime cannot be reached.
 pub async fn serve(routes: Router) -> Result<(), Fatal> {
-    lambda_http::run(routes).await
+    lambda_runtime::run(service_fn(|event: LambdaEvent<Value>| invoke(&routes, event.payload))).await
 }
 
 /// One invocation of an HTTP function: the event as API Gateway sends it (payload format 2.0) in,
@@ -122,13 +140,39 @@ pub async fn serve(routes: Router) -> Result<(), Fatal> {
 /// # Errors
 /// When the event is not of that format.
 pub async fn invoke(routes: &Router, event: Value) -> Result<Value, Fatal> {
-    let request: LambdaRequest = serde_json::from_value(event)?;
-    let event = LambdaEvent::new(request, lambda_http::Context::default());
+    let mut event: ApiGatewayV2httpRequest = serde_json::from_value(event)?;
+    smooth(&mut event);
+    let event = LambdaEvent::new(LambdaRequest::ApiGatewayV2(event), lambda_http::Context::default());
     // a router is always ready, and the adapter need not outlive its call
     let answer = Adapter::from(routes.clone()).call(event);
     match answer.await {
         Ok(answer) => Ok(serde_json::to_value(answer)?),
         Err(never) => match never {},
+    }
+}
+
+/// What cannot stand in a query as it is.
+const ODD_IN_QUERY: &AsciiSet = &CONTROLS.add(b' ').add(b'"').add(b'#').add(b'<').add(b'>');
+/// What would not stay a part of the path. `rawPath` comes decoded, but not from everybody: `%` stays.
+const ODD_IN_PATH: &AsciiSet = &ODD_IN_QUERY.add(b'?').add(b'\\').add(b'^').add(b'`').add(b'{').add(b'|').add(b'}');
+
+/// The conversion to a request panics at a host, a path, a query or a body that makes no sense. Here
+/// such an event becomes one that can be answered; nobody reads the host.
+fn smooth(event: &mut ApiGatewayV2httpRequest) {
+    event.headers.remove(header::HOST);
+    event.request_context.domain_name = None;
+    let path = event.raw_path.take().unwrap_or_default();
+    let query = event.raw_query_string.take().unwrap_or_default();
+    if path.len() + query.len() > HEADER_LIMIT {
+        // no route is so long
+        event.raw_path = Some("/".to_owned());
+    } else {
+        let slash = if path.starts_with('/') { "" } else { "/" };
+        event.raw_path = Some(format!("{slash}{}", utf8_percent_encode(&path, ODD_IN_PATH)));
+        event.raw_query_string = Some(utf8_percent_encode(&query, ODD_IN_QUERY).to_string());
+    }
+    if event.is_base64_encoded && event.body.as_ref().is_some_and(|body| STANDARD.decode(body).is_err()) {
+        event.body = None;
     }
 }
 

@@ -110,10 +110,11 @@ fn classify(error: SdkError<aws_sdk_ses::operation::send_raw_email::SendRawEmail
             let status = answer.raw().status();
             if throttled || status.as_u16() == 503 {
                 SendError::Later(Box::new(error))
-            } else if status.is_server_error() {
-                SendError::Unanswered(Box::new(error))
-            } else {
+            } else if status.is_client_error() {
                 SendError::Refused(Box::new(error))
+            } else {
+                // a success that cannot be read may be one all the same
+                SendError::Unanswered(Box::new(error))
             }
         }
         _ => SendError::Unanswered(Box::new(error)),

@@ -5,7 +5,7 @@
 //! the same sweep again changes nothing more, because every change is conditional on the row as
 //! it was read.
 
-use std::time::Duration;
+use std::{collections::BTreeSet, time::Duration};
 
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
@@ -36,6 +36,9 @@ const LETTER_LIMIT: usize = 80;
 const TRY_AGAIN: SignedDuration = SignedDuration::from_mins(5);
 /// When a mail that the mail service refused is tried again; an operator has to act before.
 const REFUSED_AGAIN: SignedDuration = SignedDuration::from_hours(1);
+
+/// Whose outboxes are looked at.
+type People = BTreeSet<(TenantId, Subject)>;
 
 /// Everything that this function can reach; the same list as its IAM statements.
 pub struct Sweep {
@@ -92,27 +95,39 @@ impl Sweep {
     pub async fn run(&self) -> Result<Summary, StoreError> {
         let deadline = Instant::now() + BUDGET;
         let mut summary = Summary::default();
-        self.age_tokens(&mut summary, deadline).await?;
+        let people = self.age_tokens(&mut summary, deadline).await?;
         self.end_grants(&mut summary, deadline).await?;
         // last, so that one mail holds all that this sweep has to say to a person
-        self.mail_outboxes(&mut summary, deadline).await?;
+        self.mail_outboxes(&people, &mut summary, deadline).await;
         tracing::info!(summary = %serde_json::json!(summary), "swept");
         Ok(summary)
     }
 
-    async fn age_tokens(&self, summary: &mut Summary, deadline: Instant) -> Result<(), StoreError> {
+    /// Ages the tokens that are due; tells whose outboxes are due now.
+    async fn age_tokens(&self, summary: &mut Summary, deadline: Instant) -> Result<People, StoreError> {
         let (vault, now) = (&self.revoker.vault, self.clock.now());
-        let mut cursor = vault.due_cursor();
+        let (mut cursor, mut people) = (vault.due_cursor(), People::new());
         while let Some(rows) = vault.due(&mut cursor, now).await? {
             for row in rows {
-                let DueRow::Token(key) = row else { continue };
+                let key = match row {
+                    DueRow::Token(key) => key,
+                    DueRow::Outbox(tenant, person) => {
+                        people.insert((tenant, person));
+                        continue;
+                    }
+                };
                 if Instant::now() > deadline {
                     summary.unfinished = true;
-                    return Ok(());
+                    return Ok(people);
                 }
                 match self.age(&key, now).await {
-                    Ok(Some(Step::Warning)) => summary.warned += 1,
-                    Ok(Some(Step::Expired)) => summary.expired += 1,
+                    Ok(Some((step, owner))) => {
+                        match step {
+                            Step::Warning => summary.warned += 1,
+                            Step::Expired => summary.expired += 1,
+                        }
+                        people.insert((key.tenant, owner));
+                    }
                     Ok(None) | Err(StoreError::Conflict) => {}
                     Err(error) => {
                         summary.failed += 1;
@@ -121,10 +136,11 @@ impl Sweep {
                 }
             }
         }
-        Ok(())
+        Ok(people)
     }
 
-    async fn age(&self, key: &TokenKey, now: Timestamp) -> Result<Option<Step>, StoreError> {
+    /// Ages one token; tells the step of which its owner was told.
+    async fn age(&self, key: &TokenKey, now: Timestamp) -> Result<Option<(Step, Subject)>, StoreError> {
         let (vault, ladder) = (&self.revoker.vault, Ladder::default());
         let Some((token, _)) = vault.token(key).await? else { return Ok(None) };
         let Some(aged) = token.age(now, &ladder) else {
@@ -133,7 +149,7 @@ impl Sweep {
             return Ok(None);
         };
         vault.age(key, &token, aged, &ladder, now).await?;
-        Ok(aged.step.map(|(step, _)| step))
+        Ok(aged.step.map(|(step, _)| (step, token.owner)))
     }
 
     async fn end_grants(&self, summary: &mut Summary, deadline: Instant) -> Result<(), StoreError> {
@@ -192,27 +208,22 @@ impl Sweep {
         }
     }
 
-    async fn mail_outboxes(&self, summary: &mut Summary, deadline: Instant) -> Result<(), StoreError> {
-        let (vault, now) = (&self.revoker.vault, self.clock.now());
-        let mut cursor = vault.due_cursor();
-        while let Some(rows) = vault.due(&mut cursor, now).await? {
-            for row in rows {
-                let DueRow::Outbox(tenant, person) = row else { continue };
-                if Instant::now() > deadline {
-                    summary.unfinished = true;
-                    return Ok(());
-                }
-                match self.mail(&tenant, &person, summary, now).await {
-                    // another sweep is at it
-                    Ok(()) | Err(StoreError::Conflict) => {}
-                    Err(error) => {
-                        summary.failed += 1;
-                        tracing::error!(%tenant, %error, "a due outbox failed");
-                    }
+    async fn mail_outboxes(&self, people: &People, summary: &mut Summary, deadline: Instant) {
+        let now = self.clock.now();
+        for (tenant, person) in people {
+            if Instant::now() > deadline {
+                summary.unfinished = true;
+                return;
+            }
+            match self.mail(tenant, person, summary, now).await {
+                // another sweep is at it
+                Ok(()) | Err(StoreError::Conflict) => {}
+                Err(error) => {
+                    summary.failed += 1;
+                    tracing::error!(%tenant, %error, "a due outbox failed");
                 }
             }
         }
-        Ok(())
     }
 
     /// Mails what waits in a person's outbox, as one letter, at most once an hour.
@@ -234,8 +245,10 @@ impl Sweep {
             return Ok(());
         }
         let (wanted, stale) = self.still_true(tenant, &outbox).await?;
+        // what did not fit is looked at by the next sweep
+        let more = (outbox.entries.len() > LETTER_LIMIT).then_some(now);
         if wanted.is_empty() {
-            return vault.rest_outbox(tenant, person, &outbox, &stale, None).await;
+            return vault.rest_outbox(tenant, person, &outbox, &stale, more).await;
         }
         if let Some(again) = outbox.last_sent_at.map(|at| at + MAIL_INTERVAL).filter(|again| *again > now) {
             return vault.rest_outbox(tenant, person, &outbox, &stale, Some(again)).await;
@@ -244,7 +257,7 @@ impl Sweep {
         let Some(address) = user.email.filter(|_| user.removed_at.is_none()) else {
             tracing::warn!(%tenant, waiting = wanted.len(), "there is no address to write to");
             let all: Vec<_> = outbox.entries.iter().map(|(key, _)| key.clone()).take(LETTER_LIMIT).collect();
-            return vault.rest_outbox(tenant, person, &outbox, &all, None).await;
+            return vault.rest_outbox(tenant, person, &outbox, &all, more).await;
         };
         let mut entries: Vec<_> = wanted.iter().map(|(key, _)| key.clone()).collect();
         entries.extend(stale);
@@ -273,7 +286,7 @@ impl Sweep {
     }
 
     /// The entries that are still true, the newest of each token and at most a letter's worth of
-    /// them, and the keys of the others.
+    /// them, and the keys of the others. What is said of a token that cannot be read waits.
     async fn still_true<'a>(
         &self,
         tenant: &TenantId,
@@ -285,10 +298,13 @@ impl Sweep {
             let said = wanted
                 .iter()
                 .any(|(_, other)| (&other.profile, &other.token_id) == (&notice.profile, &notice.token_id));
-            if !said && self.is_true(tenant, notice).await? {
-                wanted.push((key.clone(), notice));
-            } else {
-                stale.push(key.clone());
+            match if said { Ok(false) } else { self.is_true(tenant, notice).await } {
+                Ok(true) => wanted.push((key.clone(), notice)),
+                Ok(false) => stale.push(key.clone()),
+                Err(error @ StoreError::Unreadable(_)) => {
+                    tracing::error!(%tenant, profile = %notice.profile, %error, "a token to be written of is broken");
+                }
+                Err(error) => return Err(error),
             }
         }
         Ok((wanted, stale))

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use axum::{Router, extract::FromRequestParts, routing::get};
 use http::request::Parts;
 use shared::{
-    access::Caller,
+    access::{Caller, Operation, Relation},
     apps::Apps,
     clock::Clock,
     connect::ReturnUrls,
@@ -19,7 +19,13 @@ use shared::{
     revoke::Revoker,
     store::{flows::Flows, profiles::Vault},
 };
-use utoipa::{OpenApi, openapi};
+use utoipa::{
+    Modify, OpenApi,
+    openapi::{
+        self,
+        security::{HttpAuthScheme, HttpBuilder, SecurityScheme},
+    },
+};
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 mod notices;
@@ -50,13 +56,24 @@ pub struct Tokens {
 }
 
 #[derive(OpenApi)]
-#[openapi(info(
+#[openapi(modifiers(&AccessToken), security(("access_token" = [])), info(
     title = "Tokenward",
     description = "Keeps an organisation's social access tokens alive, safe and usable. Errors are problem documents \
                    (RFC 9457) with a stable `code`; times are RFC 3339 in UTC; unknown fields are refused.",
     license(name = "MIT OR Apache-2.0")
 ))]
 struct Description;
+
+/// Every route takes an access token of the identity provider (RFC 6750).
+struct AccessToken;
+
+impl Modify for AccessToken {
+    fn modify(&self, document: &mut openapi::OpenApi) {
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT");
+        let scheme = SecurityScheme::Http(bearer.build());
+        document.components.get_or_insert_default().add_security_scheme("access_token", scheme);
+    }
+}
 
 fn described() -> OpenApiRouter<Arc<Tokens>> {
     OpenApiRouter::with_openapi(Description::openapi())
@@ -100,7 +117,8 @@ impl Tokens {
     }
 }
 
-/// A caller whom nobody has removed since the access token was issued.
+/// A user whom nobody has removed since the access token was issued. Workers have no part in this
+/// function.
 ///
 /// API Gateway keeps the authorizer's answer for minutes; the row is read strongly, so that a
 /// removal takes effect at once.
@@ -111,6 +129,9 @@ impl FromRequestParts<Arc<Tokens>> for Admitted {
 
     async fn from_request_parts(parts: &mut Parts, tokens: &Arc<Tokens>) -> Result<Self, ApiError> {
         let caller = Caller::from_request_parts(parts, tokens).await?;
+        if !caller.may(Operation::See, Relation::Stranger) {
+            return Err(ApiError::forbidden("This needs a user's role."));
+        }
         let user = tokens.vault.user(&caller.tenant, &caller.subject, true).await?;
         if user.removed_at.is_some_and(|removed| caller.issued_at <= removed) {
             return Err(ApiError::new(Code::Unauthenticated, "You were removed. Ask an administrator."));

@@ -6,7 +6,6 @@ use axum::{Json as Answer, extract::State};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::{
-    access::{Operation, Relation},
     edge::{ApiError, Code, Path, Problem, Query},
     profile::ProfileId,
     store::outbox::{Notice, is_notice_id},
@@ -20,6 +19,7 @@ const PAGE: i32 = 50;
 
 /// Which page.
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Listed {
     /// From the page before.
@@ -74,11 +74,12 @@ impl From<Notice> for NoticeView {
 pub(crate) struct Notices {
     items: Vec<NoticeView>,
     /// Where the next page begins; null on the last.
+    #[schema(required)]
     next: Option<String>,
 }
 
 /// Lists the caller's notices, newest first.
-#[utoipa::path(get, path = "/v1/notices", params(Listed), responses(
+#[utoipa::path(get, operation_id = "list_notices", path = "/v1/notices", params(Listed), responses(
     (status = 200, body = Notices, description = "The caller's own notices"),
     (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
     (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
@@ -88,9 +89,6 @@ pub(crate) async fn list(
     Admitted(caller): Admitted,
     Query(listed): Query<Listed>,
 ) -> Result<Answer<Notices>, ApiError> {
-    if !caller.may(Operation::See, Relation::Owner) {
-        return Err(ApiError::forbidden("Notices are for users."));
-    }
     if listed.next.as_deref().is_some_and(|next| !is_notice_id(next)) {
         return Err(ApiError::new(Code::InvalidRequest, "`next` is not what the page before said."));
     }
@@ -100,7 +98,8 @@ pub(crate) async fn list(
 }
 
 /// Puts one of the caller's notices aside.
-#[utoipa::path(post, path = "/v1/notices/{id}/dismiss", params(("id" = String, Path)), responses(
+#[utoipa::path(
+    post, operation_id = "dismiss_notice", path = "/v1/notices/{id}/dismiss", params(("id" = String, Path)), responses(
     (status = 200, body = NoticeView, description = "The notice as it is now"),
     (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
     (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
@@ -110,9 +109,6 @@ pub(crate) async fn dismiss(
     Admitted(caller): Admitted,
     Path(id): Path<String>,
 ) -> Result<Answer<NoticeView>, ApiError> {
-    if !caller.may(Operation::See, Relation::Owner) {
-        return Err(ApiError::forbidden("Notices are for users."));
-    }
     if !is_notice_id(&id) {
         return Err(ApiError::not_found());
     }

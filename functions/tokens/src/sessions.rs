@@ -115,7 +115,8 @@ pub(crate) struct Connected {
 }
 
 /// Begins a connect session.
-#[utoipa::path(post, path = "/v1/connect-sessions", request_body = Begin, responses(
+#[utoipa::path(
+    post, operation_id = "begin_connect_session", path = "/v1/connect-sessions", request_body = Begin, responses(
     (status = 201, body = SessionView, description = "Send the browser to `connect_url`; it works once, for ten minutes"),
     (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
     (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
@@ -189,7 +190,9 @@ fn read_kind(kind: &str) -> Result<Kind, ApiError> {
 }
 
 /// Looks at a connect session that the caller began.
-#[utoipa::path(get, path = "/v1/connect-sessions/{id}", params(("id" = String, Path)), responses(
+#[utoipa::path(
+    get, operation_id = "get_connect_session", path = "/v1/connect-sessions/{id}",
+    params(("id" = String, Path)), responses(
     (status = 200, body = SessionView, description = "How far it has come"),
     (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
     (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
@@ -205,7 +208,8 @@ pub(crate) async fn look(
 
 /// Completes a connect session: only now do profile and token exist.
 #[utoipa::path(
-    post, path = "/v1/connect-sessions/{id}/complete", params(("id" = String, Path)), request_body = Complete, responses(
+    post, operation_id = "complete_connect_session", path = "/v1/connect-sessions/{id}/complete",
+    params(("id" = String, Path)), request_body = Complete, responses(
     (status = 200, body = Connected, description = "What was connected"),
     (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
     (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),

@@ -54,7 +54,7 @@ pub(crate) struct TokenView {
     #[schema(value_type = Option<String>, format = DateTime)]
     cooling_until: Option<Timestamp>,
     /// When a person will be needed; null while a machine can renew it for ever.
-    #[schema(value_type = Option<String>, format = DateTime)]
+    #[schema(required, value_type = Option<String>, format = DateTime)]
     expires_at: Option<Timestamp>,
     /// When its owner last signed in at the network for it.
     #[schema(value_type = String, format = DateTime)]

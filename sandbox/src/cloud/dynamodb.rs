@@ -6,13 +6,14 @@
 //! here: AWS promises a deletion within days, not at a time, so nothing in the product may depend
 //! on it, and here nothing can.
 
-use std::io;
+use std::{collections::HashMap, io};
 
+use aws_sdk_dynamodb::{primitives::Blob, types::AttributeValue};
 use axum::{
     body::{Body, Bytes},
     response::Response,
 };
-use dynoxide::Database;
+use dynoxide::{Database, ImportOptions};
 use http::{Request, Uri, header::CONTENT_LENGTH, request::Parts, uri::PathAndQuery};
 use http_body_util::BodyExt as _;
 use hyper_util::{
@@ -35,8 +36,8 @@ pub(super) struct DynamoDb {
 }
 
 impl DynamoDb {
-    /// Opens the tables in `dir` and serves them as one of `tasks`.
-    pub(super) async fn start(dir: &DataDir, tasks: &mut JoinSet<()>) -> io::Result<Self> {
+    /// Opens the tables in `dir` and serves them as one of `tasks`; hands the engine out too.
+    pub(super) async fn start(dir: &DataDir, tasks: &mut JoinSet<()>) -> io::Result<(Self, Database)> {
         let database = match dir.file("cloud.db") {
             Some(path) => Database::new(path.to_str().ok_or(io::ErrorKind::InvalidFilename)?),
             None => Database::memory(),
@@ -49,8 +50,9 @@ impl DynamoDb {
             .path_and_query(PathAndQuery::from_static("/"))
             .build()
             .map_err(io::Error::other)?;
-        tasks.spawn(dynoxide::server::serve_on(listener, database));
-        Ok(Self { engine, client: Client::builder(TokioExecutor::new()).build_http() })
+        tasks.spawn(dynoxide::server::serve_on(listener, database.clone()));
+        let client = Client::builder(TokioExecutor::new()).build_http();
+        Ok((Self { engine, client }, database))
     }
 
     /// Lets the engine answer, and counts what it consumed.
@@ -72,6 +74,34 @@ impl DynamoDb {
                 Refusal::new("InternalServerError", "The embedded engine did not answer.").json()
             }
         }
+    }
+}
+
+pub(super) fn import(
+    database: &Database,
+    table: &str,
+    rows: impl IntoIterator<Item = HashMap<String, AttributeValue>>,
+) -> io::Result<()> {
+    let items = rows.into_iter().map(|row| row.into_iter().map(|(name, value)| (name, of_engine(value))).collect());
+    database.import_items(table, items.collect(), ImportOptions::default()).map(drop).map_err(io::Error::other)
+}
+
+/// The SDK's value as the engine's own.
+fn of_engine(value: AttributeValue) -> dynoxide::AttributeValue {
+    use dynoxide::AttributeValue as Engine;
+    match value {
+        AttributeValue::S(text) => Engine::S(text),
+        AttributeValue::N(number) => Engine::N(number),
+        AttributeValue::B(bytes) => Engine::B(bytes.into_inner()),
+        AttributeValue::Bool(yes) => Engine::BOOL(yes),
+        AttributeValue::Ss(texts) => Engine::SS(texts),
+        AttributeValue::Ns(numbers) => Engine::NS(numbers),
+        AttributeValue::Bs(all) => Engine::BS(all.into_iter().map(Blob::into_inner).collect()),
+        AttributeValue::L(values) => Engine::L(values.into_iter().map(of_engine).collect()),
+        AttributeValue::M(fields) => {
+            Engine::M(fields.into_iter().map(|(name, value)| (name, of_engine(value))).collect())
+        }
+        _ => Engine::NULL(true),
     }
 }
 

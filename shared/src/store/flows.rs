@@ -22,6 +22,7 @@ use crate::{
     access::TenantId,
     connect::{ConnectSession, Ending, Granted, STEP_LIMIT, Status},
     grant::{GrantPlace, SealedGrant},
+    network::Reach,
     profile::Network,
     seal::Sealed,
     secret::{SecretHash, SessionId},
@@ -204,7 +205,10 @@ impl Flows {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let expires_at = now + STEP_LIMIT;
-        let app = session.app.as_deref().unwrap_or_default();
+        let (network, app) = (session.kind.network(), session.app.as_deref().unwrap_or_default());
+        // it is looked for by its login only where revoking another grant would end it too
+        let shared = network.provider().revocation_reach() == Reach::Login;
+        let account = shared.then(|| text(account_key(network, app, &granted.account.login)));
         let change = Change::new()
             .when("status", "=", value(&Status::Redeeming)?)
             .set("status", value(&Status::Authorized)?)
@@ -213,7 +217,7 @@ impl Flows {
             .remove("ttl")
             .set("due_shard", text(self.shards.of(session.id.as_str())))
             .set("due_at", number(expires_at.as_second()))
-            .set("account", text(account_key(session.kind.network(), app, &granted.account.login)))
+            .put("account", account)
             .set("granted", value(granted)?)
             .set("completion", text(completion.as_str()))
             .set("sealed", sealed_fields(grant));
@@ -347,21 +351,35 @@ impl Flows {
 
     /// Whether a grant of this login waits to be attached in any tenant.
     ///
+    /// The index only says where to look: each row that it names is read strongly.
+    ///
     /// # Errors
     /// When the table does not answer.
     pub async fn waits_on(&self, network: Network, app: &str, login: &str) -> Result<bool, StoreError> {
-        let answer = self
-            .client
-            .query()
-            .table_name(&self.table)
-            .index_name("by_account")
-            .key_condition_expression("account = :account")
-            .expression_attribute_values(":account", text(account_key(network, app, login)))
-            .limit(1)
-            .send()
-            .await
-            .map_err(unavailable)?;
-        Ok(answer.count > 0)
+        let account = text(account_key(network, app, login));
+        let mut start = None;
+        loop {
+            let answer = self
+                .client
+                .query()
+                .table_name(&self.table)
+                .index_name("by_account")
+                .key_condition_expression("account = :account")
+                .expression_attribute_values(":account", account.clone())
+                .set_exclusive_start_key(start)
+                .send()
+                .await
+                .map_err(unavailable)?;
+            for id in answer.items.iter().flatten().filter_map(|row| key_part(row, "id")) {
+                if self.get(id).await?.is_some_and(|row| row.get("account") == Some(&account)) {
+                    return Ok(true);
+                }
+            }
+            start = answer.last_evaluated_key;
+            if start.is_none() {
+                return Ok(false);
+            }
+        }
     }
 
     async fn get(&self, id: &str) -> Result<Option<Item>, StoreError> {

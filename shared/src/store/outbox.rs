@@ -192,7 +192,11 @@ impl Vault {
                 .map_err(unavailable)?;
             for row in answer.items.unwrap_or_default() {
                 match key_part(&row, "sk").map(str::to_owned) {
-                    Some(sk) if sk.starts_with("ENTRY#") => entries.push((sk, read(row)?)),
+                    Some(sk) if sk.starts_with("ENTRY#") => match read(row) {
+                        Ok(notice) => entries.push((sk, notice)),
+                        // it stays for an operator to mend, and keeps nothing else from being mailed
+                        Err(error) => tracing::error!(%tenant, row = %sk, %error, "an entry of an outbox is broken"),
+                    },
                     _ => outbox = read(row)?,
                 }
             }
@@ -223,7 +227,8 @@ impl Vault {
             None => change.when_missing("last_sent_at"),
         };
         let change = change.set("sending", value(&sending)?).set("due_at", number((now + SENDING_LIMIT).as_second()));
-        change.carry_out(&self.client, &self.table, outbox_key(tenant, person)).await.map(drop)
+        // as a transaction, whose repetition after a lost answer is no conflict with itself
+        transact(&self.client, vec![change.in_transaction(&self.table, outbox_key(tenant, person))?]).await
     }
 
     /// Ends the mail that was begun at `since`: its entries are gone.
