@@ -348,6 +348,28 @@ impl DueCursor {
     }
 }
 
+/// Every row of a partition of the Vault table, read strongly.
+async fn partition(client: &Client, table: &str, pk: String) -> Result<Vec<Item>, StoreError> {
+    let query = client
+        .query()
+        .table_name(table)
+        .key_condition_expression("pk = :pk")
+        .expression_attribute_values(":pk", text(pk))
+        .consistent_read(true);
+    query.into_paginator().items().send().collect::<Result<_, _>>().await.map_err(unavailable)
+}
+
+/// The keys of the rows that lie under an account, as the index says.
+async fn by_account(client: &Client, table: &str, account: &str) -> Result<Vec<Item>, StoreError> {
+    let query = client
+        .query()
+        .table_name(table)
+        .index_name("by_account")
+        .key_condition_expression("account = :account")
+        .expression_attribute_values(":account", text(account));
+    query.into_paginator().items().send().collect::<Result<_, _>>().await.map_err(unavailable)
+}
+
 /// The key of a row of the Vault table.
 fn row_key(pk: impl Into<String>, sk: impl Into<String>) -> Item {
     Item::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])

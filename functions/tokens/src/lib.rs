@@ -12,7 +12,7 @@ use shared::{
     apps::Apps,
     clock::Clock,
     connect::ReturnUrls,
-    edge::{self, ApiError, Code},
+    edge::{self, ApiError, Code, Problem},
     exchange::Exchange,
     keys::TenantKeys,
     random::Random,
@@ -56,7 +56,7 @@ pub struct Tokens {
 }
 
 #[derive(OpenApi)]
-#[openapi(modifiers(&AccessToken), security(("access_token" = [])), info(
+#[openapi(modifiers(&AccessToken), components(schemas(Problem)), security(("access_token" = [])), info(
     title = "Tokenward",
     description = "Keeps an organisation's social access tokens alive, safe and usable. Errors are problem documents \
                    (RFC 9457) with a stable `code`; times are RFC 3339 in UTC; unknown fields are refused.",

@@ -81,8 +81,7 @@ pub(crate) struct Notices {
 /// Lists the caller's notices, newest first.
 #[utoipa::path(get, operation_id = "list_notices", path = "/v1/notices", params(Listed), responses(
     (status = 200, body = Notices, description = "The caller's own notices"),
-    (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
-    (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
+    Problem,
 ))]
 pub(crate) async fn list(
     State(tokens): State<Arc<Tokens>>,
@@ -101,8 +100,7 @@ pub(crate) async fn list(
 #[utoipa::path(
     post, operation_id = "dismiss_notice", path = "/v1/notices/{id}/dismiss", params(("id" = String, Path)), responses(
     (status = 200, body = NoticeView, description = "The notice as it is now"),
-    (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
-    (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
+    Problem,
 ))]
 pub(crate) async fn dismiss(
     State(tokens): State<Arc<Tokens>>,

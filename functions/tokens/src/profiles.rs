@@ -112,8 +112,7 @@ pub(crate) struct Deleted {
 /// Lists the organisation's profiles with their tokens.
 #[utoipa::path(get, operation_id = "list_profiles", path = "/v1/profiles", params(Listed), responses(
     (status = 200, body = Profiles, description = "Profiles by id"),
-    (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
-    (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
+    Problem,
 ))]
 pub(crate) async fn list(
     State(tokens): State<Arc<Tokens>>,
@@ -134,8 +133,7 @@ pub(crate) async fn list(
 /// Looks at a profile and its tokens.
 #[utoipa::path(get, operation_id = "get_profile", path = "/v1/profiles/{id}", params(("id" = String, Path)), responses(
     (status = 200, body = ProfileView, description = "The profile"),
-    (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
-    (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
+    Problem,
 ))]
 pub(crate) async fn look(
     State(tokens): State<Arc<Tokens>>,
@@ -150,8 +148,7 @@ pub(crate) async fn look(
 #[utoipa::path(
     delete, operation_id = "delete_profile", path = "/v1/profiles/{id}", params(("id" = String, Path)), responses(
     (status = 200, body = Deleted, description = "It is gone"),
-    (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
-    (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
+    Problem,
 ))]
 pub(crate) async fn delete(
     State(tokens): State<Arc<Tokens>>,
@@ -187,8 +184,7 @@ pub(crate) async fn delete(
 #[utoipa::path(
     get, operation_id = "list_tokens", path = "/v1/profiles/{id}/tokens", params(("id" = String, Path)), responses(
     (status = 200, body = TokenList, description = "Its tokens"),
-    (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
-    (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
+    Problem,
 ))]
 pub(crate) async fn tokens(
     State(tokens): State<Arc<Tokens>>,
@@ -207,8 +203,7 @@ pub(crate) async fn tokens(
     params(("id" = String, Path), ("token" = String, Path)),
     request_body = ChangeToken, responses(
     (status = 200, body = TokenView, description = "The token as it is now"),
-    (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
-    (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
+    Problem,
 ))]
 pub(crate) async fn change_token(
     State(tokens): State<Arc<Tokens>>,
@@ -241,8 +236,7 @@ pub(crate) async fn change_token(
     delete, operation_id = "delete_token", path = "/v1/profiles/{id}/tokens/{token}",
     params(("id" = String, Path), ("token" = String, Path)), responses(
     (status = 200, body = Deleted, description = "It is gone"),
-    (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
-    (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
+    Problem,
 ))]
 pub(crate) async fn delete_token(
     State(tokens): State<Arc<Tokens>>,

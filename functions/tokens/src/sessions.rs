@@ -118,8 +118,7 @@ pub(crate) struct Connected {
 #[utoipa::path(
     post, operation_id = "begin_connect_session", path = "/v1/connect-sessions", request_body = Begin, responses(
     (status = 201, body = SessionView, description = "Send the browser to `connect_url`; it works once, for ten minutes"),
-    (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
-    (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
+    Problem,
 ))]
 pub(crate) async fn begin(
     State(tokens): State<Arc<Tokens>>,
@@ -194,8 +193,7 @@ fn read_kind(kind: &str) -> Result<Kind, ApiError> {
     get, operation_id = "get_connect_session", path = "/v1/connect-sessions/{id}",
     params(("id" = String, Path)), responses(
     (status = 200, body = SessionView, description = "How far it has come"),
-    (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
-    (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
+    Problem,
 ))]
 pub(crate) async fn look(
     State(tokens): State<Arc<Tokens>>,
@@ -211,8 +209,7 @@ pub(crate) async fn look(
     post, operation_id = "complete_connect_session", path = "/v1/connect-sessions/{id}/complete",
     params(("id" = String, Path)), request_body = Complete, responses(
     (status = 200, body = Connected, description = "What was connected"),
-    (status = "4XX", body = Problem, content_type = "application/problem+json", description = "Refused"),
-    (status = "5XX", body = Problem, content_type = "application/problem+json", description = "Not done; try again"),
+    Problem,
 ))]
 pub(crate) async fn complete(
     State(tokens): State<Arc<Tokens>>,

@@ -1,11 +1,14 @@
 //! Errors as problem documents (RFC 9457).
 
-use std::{borrow::Cow, error::Error};
+use std::{borrow::Cow, collections::BTreeMap, error::Error};
 
 use axum::response::{IntoResponse, Response};
 use http::{HeaderValue, StatusCode, header};
 use serde::Serialize;
-use utoipa::ToSchema;
+use utoipa::{
+    IntoResponses, ToSchema,
+    openapi::{self, RefOr},
+};
 
 use crate::{apps::AppsError, keys::KeysError, store::StoreError};
 
@@ -240,6 +243,22 @@ pub struct Problem {
     code: Code,
     /// What is wrong and what to do, for people.
     detail: String,
+}
+
+impl IntoResponses for Problem {
+    fn responses() -> BTreeMap<String, RefOr<openapi::Response>> {
+        let problem = |description: &str| {
+            let content = openapi::ContentBuilder::new().schema(Some(openapi::Ref::from_schema_name("Problem")));
+            let response = openapi::ResponseBuilder::new()
+                .description(description)
+                .content("application/problem+json", content.build());
+            RefOr::T(response.build())
+        };
+        [("4XX", "Refused"), ("5XX", "Not done; try again")]
+            .into_iter()
+            .map(|(status, description)| (status.to_owned(), problem(description)))
+            .collect()
+    }
 }
 
 impl IntoResponse for ApiError {

@@ -15,8 +15,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Change, DueCursor, Item, Shards, StoreError, binary, client, key_part, number, put_in_transaction, read, sealed,
-    text, transact, unavailable, value, write,
+    Change, DueCursor, Item, Shards, StoreError, binary, by_account, client, key_part, number, put_in_transaction,
+    read, sealed, text, transact, unavailable, value, write,
 };
 use crate::{
     access::TenantId,
@@ -356,30 +356,14 @@ impl Flows {
     /// # Errors
     /// When the table does not answer.
     pub async fn waits_on(&self, network: Network, app: &str, login: &str) -> Result<bool, StoreError> {
-        let account = text(account_key(network, app, login));
-        let mut start = None;
-        loop {
-            let answer = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .index_name("by_account")
-                .key_condition_expression("account = :account")
-                .expression_attribute_values(":account", account.clone())
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(unavailable)?;
-            for id in answer.items.iter().flatten().filter_map(|row| key_part(row, "id")) {
-                if self.get(id).await?.is_some_and(|row| row.get("account") == Some(&account)) {
-                    return Ok(true);
-                }
-            }
-            start = answer.last_evaluated_key;
-            if start.is_none() {
-                return Ok(false);
+        let account = account_key(network, app, login);
+        for row in by_account(&self.client, &self.table, &account).await? {
+            let Some(id) = key_part(&row, "id") else { continue };
+            if self.get(id).await?.is_some_and(|row| key_part(&row, "account") == Some(&account)) {
+                return Ok(true);
             }
         }
+        Ok(false)
     }
 
     async fn get(&self, id: &str) -> Result<Option<Item>, StoreError> {

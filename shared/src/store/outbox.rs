@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Change, Item, StoreError, key_part, number,
+    Change, Item, StoreError, key_part, number, partition,
     profiles::{TokenKey, Vault, token_key},
     put_in_transaction, read, row_key, text, transact, unavailable, value, write,
 };
@@ -177,35 +177,19 @@ impl Vault {
     /// # Errors
     /// When the table does not answer or a row cannot be read.
     pub async fn outbox(&self, tenant: &TenantId, person: &Subject) -> Result<Outbox, StoreError> {
-        let (mut outbox, mut entries, mut start) = (Outbox::default(), Vec::new(), None);
-        loop {
-            let answer = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .key_condition_expression("pk = :pk")
-                .expression_attribute_values(":pk", text(outbox_partition(tenant, person)))
-                .consistent_read(true)
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(unavailable)?;
-            for row in answer.items.unwrap_or_default() {
-                match key_part(&row, "sk").map(str::to_owned) {
-                    Some(sk) if sk.starts_with("ENTRY#") => match read(row) {
-                        Ok(notice) => entries.push((sk, notice)),
-                        // it stays for an operator to mend, and keeps nothing else from being mailed
-                        Err(error) => tracing::error!(%tenant, row = %sk, %error, "an entry of an outbox is broken"),
-                    },
-                    _ => outbox = read(row)?,
-                }
-            }
-            start = answer.last_evaluated_key;
-            if start.is_none() {
-                outbox.entries = entries;
-                return Ok(outbox);
+        let (mut outbox, mut entries) = (Outbox::default(), Vec::new());
+        for row in partition(&self.client, &self.table, outbox_partition(tenant, person)).await? {
+            match key_part(&row, "sk").map(str::to_owned) {
+                Some(sk) if sk.starts_with("ENTRY#") => match read(row) {
+                    Ok(notice) => entries.push((sk, notice)),
+                    // it stays for an operator to mend, and keeps nothing else from being mailed
+                    Err(error) => tracing::error!(%tenant, row = %sk, %error, "an entry of an outbox is broken"),
+                },
+                _ => outbox = read(row)?,
             }
         }
+        outbox.entries = entries;
+        Ok(outbox)
     }
 
     /// Begins a mail with these entries: from here on nobody else sends them.

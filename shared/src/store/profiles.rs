@@ -13,7 +13,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Change, DueCursor, Item, Shards, StoreError, client,
+    Change, DueCursor, Item, Shards, StoreError, by_account, client,
     flows::{Flows, Revocation, account_key, read_grant, sealed_fields},
     key_part, number, read, text, transact, unavailable, value, write,
 };
@@ -97,26 +97,7 @@ impl Vault {
     /// # Errors
     /// When the table does not answer or a row cannot be read.
     pub async fn profile(&self, tenant: &TenantId, id: &ProfileId) -> Result<Option<ProfileWithTokens>, StoreError> {
-        let mut rows = Vec::new();
-        let mut start = None;
-        loop {
-            let answer = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .key_condition_expression("pk = :pk")
-                .expression_attribute_values(":pk", text(partition(tenant, id)))
-                .consistent_read(true)
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(unavailable)?;
-            rows.extend(answer.items.unwrap_or_default());
-            start = answer.last_evaluated_key;
-            if start.is_none() {
-                break;
-            }
-        }
+        let rows = super::partition(&self.client, &self.table, partition(tenant, id)).await?;
         Ok(group(rows)?.pop())
     }
 
@@ -281,31 +262,13 @@ impl Vault {
     /// # Errors
     /// When the table does not answer.
     pub async fn lives_on(&self, network: Network, app: &str, login: &str) -> Result<bool, StoreError> {
-        let account = account_key(network, app, login);
-        let mut start = None;
-        loop {
-            let answer = self
-                .client
-                .query()
-                .table_name(&self.table)
-                .index_name("by_account")
-                .key_condition_expression("account = :account")
-                .expression_attribute_values(":account", text(&account))
-                .set_exclusive_start_key(start)
-                .send()
-                .await
-                .map_err(unavailable)?;
-            for row in answer.items.unwrap_or_default() {
-                let Some(key) = token_key_of(&row) else { continue };
-                if self.token(&key).await?.is_some_and(|(token, _)| token.login == login && token.app == app) {
-                    return Ok(true);
-                }
-            }
-            start = answer.last_evaluated_key;
-            if start.is_none() {
-                return Ok(false);
+        for row in by_account(&self.client, &self.table, &account_key(network, app, login)).await? {
+            let Some(key) = token_key_of(&row) else { continue };
+            if self.token(&key).await?.is_some_and(|(token, _)| token.login == login && token.app == app) {
+                return Ok(true);
             }
         }
+        Ok(false)
     }
 
     /// Where to begin reading what is due.
