@@ -12,7 +12,7 @@ use axum::{
     body::Body,
     extract::{DefaultBodyLimit, Request},
     middleware::{self, Next},
-    response::Response,
+    response::{IntoResponse as _, Response},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue, header};
@@ -99,16 +99,13 @@ async fn guard(clock: Clock, mut request: Request, next: Next) -> Response {
     let size: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
     request.extensions_mut().insert(clock);
     let mut response = if size > HEADER_LIMIT {
-        axum::response::IntoResponse::into_response(ApiError::new(
-            Code::HeadersTooLarge,
-            "The header fields of the request are larger than 16 KB.",
-        ))
+        ApiError::new(Code::HeadersTooLarge, "The header fields of the request are larger than 16 KB.").into_response()
     } else {
         match tokio::time::timeout(BUDGET, next.run(request)).await {
             Ok(response) => response,
-            Err(_) => axum::response::IntoResponse::into_response(
-                ApiError::new(Code::Unavailable, "It took too long. Nothing is lost: try again.").retry_after(5),
-            ),
+            Err(_) => ApiError::new(Code::Unavailable, "It took too long. Nothing is lost: try again.")
+                .retry_after(5)
+                .into_response(),
         }
     };
     let headers = response.headers_mut();

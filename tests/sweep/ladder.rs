@@ -22,7 +22,7 @@ async fn every_step_is_said_once_and_to_the_owner_alone() {
         (7, "ends in 7 days", "token_expiring", "expiring"),
         (3, "ends in 3 days", "token_expiring", "expiring"),
         (1, "ends within a day", "token_expiring", "expiring"),
-        (0, "ended on", "token_expired", "expired"),
+        (0, "ended", "token_expired", "expired"),
     ]) {
         world.until(end - days(left)).await;
         for _ in 0..3 {
@@ -70,7 +70,7 @@ async fn every_step_is_said_once_and_to_the_owner_alone() {
 async fn of_several_steps_that_were_passed_only_the_newest_speaks() {
     let world = World::start().await;
     let alice = world.person("alice");
-    for (mails, (after, words)) in (1..).zip([(58, "ends in 2 days"), (70, "ended on")]) {
+    for (mails, (after, words)) in (1..).zip([(58, "ends in 2 days"), (70, "ended")]) {
         alice.connect("facebook_user", "acquisition", "alice.meyer").await;
         world.later(days(after)).await.sweep().await;
         world.later(minutes(90)).await.sweep().await;
