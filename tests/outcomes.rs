@@ -6,7 +6,7 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
 use url::Url;
 
-use crate::support::{Landing, Person, SIGN_INS, Session, World, minutes};
+use crate::support::{Landing, Person, Reply, SIGN_INS, Session, World, minutes};
 
 /// How a network fails, and what the person is told.
 fn failures() -> [(Value, &'static str); 6] {
@@ -295,6 +295,21 @@ async fn a_revocation_stays_due_until_the_network_says_that_it_is_done() {
     }
 }
 
+/// Comes back from X while `target` fails from the moment at which X is asked whose grant it is.
+async fn come_back_while_failing(world: &World, person: &Person, callback: &Url, target: &str) -> Reply {
+    world.forget_calls().await;
+    world.fault(json!({ "target": "x/me", "mode": "slow", "delay_ms": 2_000 })).await;
+    let coming_back = {
+        let (browser, callback) = (person.browser.clone(), callback.clone());
+        tokio::spawn(async move { browser.get(callback.as_str()).await })
+    };
+    while world.calls("x/me").await == 0 {
+        tokio::task::yield_now().await;
+    }
+    break_down(world, target, &json!({ "mode": "status", "status": 500 })).await;
+    coming_back.await.unwrap()
+}
+
 // S64
 #[tokio::test]
 async fn a_grant_that_cannot_be_stored_is_revoked_at_once() {
@@ -302,25 +317,28 @@ async fn a_grant_that_cannot_be_stored_is_revoked_at_once() {
     let alice = world.person("alice");
     let session = alice.begin("x_profile", "interaction").await;
     let callback = alice.decide(&session, "approve", "newsdesk").await;
-
-    // the table fails while X is asked whose grant it is
-    world.forget_calls().await;
-    world.fault(json!({ "target": "x/me", "mode": "slow", "delay_ms": 2_000 })).await;
-    let coming_back = {
-        let (browser, callback) = (alice.browser.clone(), callback.clone());
-        tokio::spawn(async move { browser.get(callback.as_str()).await })
-    };
-    while world.calls("x/me").await == 0 {
-        tokio::task::yield_now().await;
-    }
-    break_down(&world, "dynamodb/UpdateItem", &json!({ "mode": "status", "status": 500 })).await;
-    let reply = coming_back.await.unwrap();
+    let reply = come_back_while_failing(&world, &alice, &callback, "dynamodb/UpdateItem").await;
     reply.obstructed(503, "unavailable");
     assert_eq!(live_grants(&world, "x", "newsdesk"), 0);
     world.no_faults().await;
     world.later(minutes(11)).await;
     assert_eq!(alice.look(&session).await["status"], "expired");
     assert_eq!((profiles(&alice).await.len(), left_to_do(&world).await), (0, 0));
+}
+
+// S64
+#[tokio::test]
+async fn a_grant_of_the_wrong_account_that_cannot_be_left_for_the_sweep_is_revoked_at_once() {
+    let world = World::start().await;
+    let alice = world.person("alice");
+    let profile = alice.connect("x_profile", "interaction", "newsdesk").await;
+    let session = alice.begin_again("x_profile-42", "interaction").await;
+    let callback = alice.decide(&session, "approve", "support").await;
+    let reply = come_back_while_failing(&world, &alice, &callback, "dynamodb/TransactWriteItems").await;
+    reply.obstructed(503, "unavailable");
+    assert_eq!((live_grants(&world, "x", "support"), live_grants(&world, "x", "newsdesk")), (0, 1));
+    world.no_faults().await;
+    assert_eq!(profiles(&alice).await, [profile]);
 }
 
 #[tokio::test]

@@ -158,7 +158,7 @@ impl Callback {
         };
         if let Some(ending) = session.refuses(&account) {
             let revocation = Revocation::new(session.kind.network(), &app.client_id, &account.login, sealed);
-            return self.end(session, ending, Some(&revocation), now).await;
+            return self.end(session, ending, Some((&revocation, app, grant)), now).await;
         }
         let completion = LinkSecret::new(session.id.clone(), &self.random);
         let granted = Granted { account, terms };
@@ -180,29 +180,35 @@ impl Callback {
     ) -> Result<Response, Obstacle> {
         tracing::warn!(session = %session.id, network = %session.kind.network(), %failure, "a sign-in failed");
         let network = session.kind.network();
-        let revocation = match given {
-            Some((app, grant)) if network.provider().revocation_reach() == Reach::Grant => {
-                let place = GrantPlace::unattached(&session.tenant, &session.id);
-                match SealedGrant::seal(&self.keys, place, grant).await {
-                    Ok(sealed) => Some(Revocation::new(network, &app.client_id, "", sealed)),
-                    Err(error) => return Err(self.let_go(session, app, grant, error.into()).await),
-                }
-            }
-            _ => None,
+        let ending = Ending::from_failure(failure, session.kind);
+        let Some((app, grant)) = given.filter(|_| network.provider().revocation_reach() == Reach::Grant) else {
+            return self.end(session, ending, None, now).await;
         };
-        self.end(session, Ending::from_failure(failure, session.kind), revocation.as_ref(), now).await
+        let place = GrantPlace::unattached(&session.tenant, &session.id);
+        match SealedGrant::seal(&self.keys, place, grant).await {
+            Ok(sealed) => {
+                let revocation = Revocation::new(network, &app.client_id, "", sealed);
+                self.end(session, ending, Some((&revocation, app, grant)), now).await
+            }
+            Err(error) => Err(self.let_go(session, app, grant, error.into()).await),
+        }
     }
 
-    /// Ends the session without a token and leads the browser back.
+    /// Ends the session without a token and leads the browser back. A grant that was given all the
+    /// same is left to be revoked, in the same write.
     async fn end(
         &self,
         session: &ConnectSession,
         ending: Ending,
-        revocation: Option<&Revocation>,
+        left: Option<(&Revocation, &App, &Grant)>,
         now: Timestamp,
     ) -> Result<Response, Obstacle> {
-        self.flows.end(session, &ending, revocation, now).await.map_err(obstacle)?;
-        land(session, &Outcome::Error(ending.code))
+        let revocation = left.map(|(revocation, ..)| revocation);
+        match (self.flows.end(session, &ending, revocation, now).await, left) {
+            (Ok(()), _) => land(session, &Outcome::Error(ending.code)),
+            (Err(error), Some((_, app, grant))) => Err(self.let_go(session, app, grant, error.into()).await),
+            (Err(error), None) => Err(obstacle(error)),
+        }
     }
 
     /// The grant cannot be kept, not even to be revoked later: it is revoked at once where that
