@@ -90,6 +90,10 @@ pub enum Reason {
     RoleLost,
     /// The network does not take the refresh token any more.
     RefreshRejected,
+    /// The network renewed the credential, as far as can be told, and its answer never came.
+    LostAnswer,
+    /// Its time was over before anybody renewed it.
+    Expired,
     /// The user removed the app.
     AppRemoved,
 }
@@ -239,6 +243,8 @@ pub enum Step {
     Warning,
     /// It has ended.
     Expired,
+    /// The network said that it is dead.
+    Dead,
 }
 
 /// What the passing of time did to a token.

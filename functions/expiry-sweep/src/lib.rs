@@ -125,6 +125,7 @@ impl Sweep {
                         match step {
                             Step::Warning => summary.warned += 1,
                             Step::Expired => summary.expired += 1,
+                            Step::Dead => {}
                         }
                         people.insert((key.tenant, owner));
                     }

@@ -57,6 +57,7 @@ impl From<Notice> for NoticeView {
             kind: match notice.step {
                 Step::Warning => "token_expiring",
                 Step::Expired => "token_expired",
+                Step::Dead => "token_needs_reauth",
             },
             profile_id: notice.profile,
             token_id: notice.token_id,

@@ -342,6 +342,7 @@ fn notice_id(key: &TokenKey, step: Step, at: Timestamp) -> String {
     let step = match step {
         Step::Warning => "warning",
         Step::Expired => "expired",
+        Step::Dead => "dead",
     };
     format!("{:011}_{}_{}_{step}", at.as_second(), key.profile, key.token)
 }
