@@ -6,29 +6,25 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use reqwest::{Method, header::HeaderMap};
 use sandbox::template::Template;
 use serde_json::{Value, json};
+use shared::{
+    access::{Caller, Role},
+    store::{Shards, profiles::Vault, users::User},
+};
 
 use crate::{
     estate::{Estate, ask, namesake},
     invocation::{context, event},
+    openapi::{document, operations},
     support::{Browser, Reply, World, minutes},
 };
-
-/// `METHOD /path` of everything that the OpenAPI document describes.
-fn described() -> BTreeSet<String> {
-    let document = serde_json::to_value(tokens::openapi()).unwrap();
-    let paths = document["paths"].as_object().unwrap();
-    let operations = paths.iter().flat_map(|(path, item)| {
-        item.as_object().unwrap().keys().map(move |method| format!("{} {path}", method.to_uppercase()))
-    });
-    operations.collect()
-}
 
 // S30
 #[tokio::test]
 async fn every_route_has_a_row_in_the_matrix() {
     let rows = Estate::new().await.rows();
     let rows: BTreeSet<_> = rows.iter().map(|row| row.operation.to_owned()).collect();
-    assert_eq!(rows, described());
+    let described: BTreeSet<_> = operations(&document()).into_iter().map(|(operation, _)| operation).collect();
+    assert_eq!(rows, described);
     let deployed = Template::deployed().routes.iter().filter(|route| !route.public);
     let deployed: BTreeSet<_> = deployed.map(|route| format!("{} {}", route.method, route.path)).collect();
     assert_eq!(rows, deployed);
@@ -44,28 +40,29 @@ async fn what_a_route_answers_follows_from_the_callers_tenant_and_role() {
 
     // nobody, and whoever has no access token of a user
     let id_token = world.sandbox.issuer().id_token("alice").unwrap();
-    let workers =
-        [world.person("acme-worker").access_token().await, world.person("globex-worker").access_token().await];
+    let token = async |name: &str| world.person(name).access_token().await;
+    let workers = [token("globex-worker").await, token("acme-worker").await];
+    let outsiders = [token("erin").await, namesake(world, "alice", "globex")];
+    let [reader, responder, alice] = [token("carol").await, token("bob").await, token("alice").await];
     for row in estate.rows() {
         for (bearer, status) in [(None, 401), (Some("x.y.z"), 403), (Some(&*id_token), 403)] {
             let reply = estate.ask(bearer, &row).await;
             assert_eq!(reply.status.as_u16(), status, "{} with {bearer:?}", row.operation);
             replies.push(reply);
         }
-        for worker in &workers {
-            replies.push(estate.ask(Some(worker), &row).await);
+        let people = [&outsiders[0], &outsiders[1], &alice];
+        for caller in if row.is_a_workers() { people.to_vec() } else { workers.iter().collect() } {
+            replies.push(estate.ask(Some(caller), &row).await);
             replies.last().unwrap().refused(403, "forbidden");
         }
     }
 
     // others of this tenant and of another
-    let outsiders = [world.person("erin").access_token().await, namesake(world, "alice", "globex")];
-    let (reader, responder) = (world.person("carol").access_token().await, world.person("bob").access_token().await);
     for row in estate.rows() {
         let [stranger, as_reader, as_responder, _] = row.answers;
-        let callers =
-            [(&outsiders[0], stranger), (&outsiders[1], stranger), (&reader, as_reader), (&responder, as_responder)];
-        for (caller, status) in callers {
+        let outsiders = if row.is_a_workers() { &workers[..1] } else { &outsiders };
+        let callers = outsiders.iter().map(|outsider| (outsider, stranger));
+        for (caller, status) in callers.chain([(&reader, as_reader), (&responder, as_responder)]) {
             let reply = estate.ask(Some(caller), &row).await;
             assert_eq!(reply.status.as_u16(), status, "{}: {}", row.operation, reply.body);
             if outsiders.contains(caller) && status == 200 {
@@ -77,9 +74,8 @@ async fn what_a_route_answers_follows_from_the_callers_tenant_and_role() {
     assert_eq!(estate.seen().await, before, "nobody else could change anything");
 
     // and all of it was there to be had
-    let alice = world.person("alice").access_token().await;
     for row in estate.rows() {
-        let reply = estate.ask(Some(&alice), &row).await;
+        let reply = estate.ask(Some(&token(row.by).await), &row).await;
         assert_eq!(reply.status.as_u16(), row.answers[3], "{}: {}", row.operation, reply.body);
         replies.push(reply);
     }
@@ -92,16 +88,19 @@ async fn nothing_that_a_caller_writes_names_the_tenant() {
     let estate = Estate::new().await;
     let erin = estate.world.person("erin").access_token().await;
     for row in estate.rows() {
+        let outsider = estate.world.person(row.outsider()).access_token().await;
         for (name, value) in
             [("x-tenant", "acme"), ("tenant", "acme"), ("x-forwarded-user", "alice"), ("x-roles", "manager")]
         {
-            let request = estate.world.http.request(row.method(), estate.world.url(&row.path)).bearer_auth(&erin);
+            let request = estate.world.http.request(row.method(), estate.world.url(&row.path)).bearer_auth(&outsider);
             let request = if row.body.is_null() { request } else { request.json(&row.body) };
             let reply = Reply::of(request.header(name, value).send().await.unwrap()).await;
             assert_eq!(reply.status.as_u16(), row.answers[0], "{} with {name}", row.operation);
         }
     }
-    for path in ["/v1/profiles?tenant=acme", "/v1/notices?tenant=acme", "/v1/notices?sub=alice"] {
+    for path in
+        ["/v1/profiles?tenant=acme", "/v1/rules?tenant=acme", "/v1/notices?tenant=acme", "/v1/notices?sub=alice"]
+    {
         ask(&estate.world, Some(&erin), Method::GET, path, &Value::Null).await.refused(400, "invalid_request");
     }
     let url = estate.world.return_url();
@@ -119,16 +118,19 @@ async fn what_belongs_to_others_is_answered_like_what_does_not_exist() {
         path.replace("x_profile-42", "x_profile-99")
             .replace("facebook_user-1001", "facebook_user-9999")
             .replace(&estate.session.id, &nowhere)
+            .replace(&estate.rule, &nowhere)
             .replace(&estate.notice, &estate.notice.replace("alice", "nobody"))
     };
     let callers = [
-        (world.person("erin").access_token().await, 0),
-        (namesake(world, "alice", "globex"), 0),
-        (world.person("carol").access_token().await, 1),
-        (world.person("bob").access_token().await, 2),
+        (world.person("erin").access_token().await, 0, false),
+        (namesake(world, "alice", "globex"), 0, false),
+        (world.person("carol").access_token().await, 1, false),
+        (world.person("bob").access_token().await, 2, false),
+        (world.person("globex-worker").access_token().await, 0, true),
     ];
-    for (caller, column) in &callers {
-        for row in estate.rows().into_iter().filter(|row| row.answers[*column] == 404) {
+    for (caller, column, worker) in &callers {
+        let rows = estate.rows().into_iter().filter(|row| row.is_a_workers() == *worker);
+        for row in rows.filter(|row| row.answers[*column] == 404) {
             let missing = elsewhere(&row.path);
             let body = elsewhere(&row.body.to_string()).parse().unwrap();
             assert!(missing != row.path || body != row.body, "{}", row.operation);
@@ -194,10 +196,10 @@ async fn no_answer_and_no_address_of_ours_holds_a_secret() {
 // S34
 #[test]
 fn no_route_takes_a_token_in_its_address() {
-    let document = serde_json::to_value(tokens::openapi()).unwrap();
-    let operations =
-        document["paths"].as_object().unwrap().values().flat_map(|item| item.as_object().unwrap().values());
-    let parameters = operations.flat_map(|operation| operation["parameters"].as_array().cloned().unwrap_or_default());
+    let document = document();
+    let parameters = operations(&document)
+        .into_iter()
+        .flat_map(|(_, operation)| operation["parameters"].as_array().cloned().unwrap_or_default());
     let in_query: BTreeSet<_> = parameters
         .filter(|parameter| parameter["in"] != "path")
         .map(|parameter| parameter["name"].as_str().unwrap().to_owned())
@@ -247,10 +249,10 @@ async fn a_read_that_decides_is_strong_and_an_index_is_only_a_hint() {
     let world = &estate.world;
     let erin = world.person("erin");
     erin.connect("facebook_user", "acquisition", "alice.meyer").await;
-    let alice = world.person("alice");
     for row in estate.rows() {
+        let person = world.person(row.by);
         world.forget_calls().await;
-        assert!(alice.api(row.method(), &row.path, row.body).await.status.is_success(), "{}", row.operation);
+        assert!(person.api(row.method(), &row.path, row.body).await.status.is_success(), "{}", row.operation);
         let reads: Vec<_> =
             world.sandbox.faults().calls().into_iter().filter(|call| call.consistent.is_some()).collect();
         assert!(
@@ -261,7 +263,7 @@ async fn a_read_that_decides_is_strong_and_an_index_is_only_a_hint() {
         let weak = |from: usize| reads[from..].iter().filter(|call| call.consistent == Some(false)).count();
         match row.operation {
             // what is only shown may be a moment old
-            "GET /v1/profiles" | "GET /v1/notices" => {}
+            "GET /v1/profiles" | "GET /v1/notices" | "GET /v1/rules" => {}
             // two indexes tell where somebody may live on the same grant, and the row itself is read
             "DELETE /v1/profiles/{id}" => {
                 let last = reads.iter().rposition(|call| call.consistent == Some(false)).unwrap();
@@ -292,6 +294,19 @@ async fn a_kept_authorization_does_not_outlive_the_access_token() {
     }
 }
 
+/// Removes somebody of acme.
+async fn remove(world: &World, person: &str) {
+    let update = world.dynamodb().update_item().table_name("Vault");
+    update
+        .key("pk", AttributeValue::S("T#acme".into()))
+        .key("sk", AttributeValue::S(format!("USER#{person}")))
+        .update_expression("SET removed_at = :now")
+        .expression_attribute_values(":now", AttributeValue::S(world.sandbox.clock().now().to_string()))
+        .send()
+        .await
+        .unwrap();
+}
+
 // S38
 #[tokio::test]
 async fn a_user_who_was_removed_is_refused_at_once() {
@@ -300,17 +315,8 @@ async fn a_user_who_was_removed_is_refused_at_once() {
     let before = estate.seen().await;
     let alice = world.person("alice").access_token().await;
     assert_eq!(estate.ask(Some(&alice), &estate.rows()[0]).await.status.as_u16(), 200);
-    aws_sdk_dynamodb::Client::new(world.sandbox.aws_config())
-        .update_item()
-        .table_name("Vault")
-        .key("pk", AttributeValue::S("T#acme".into()))
-        .key("sk", AttributeValue::S("USER#alice".into()))
-        .update_expression("SET removed_at = :now")
-        .expression_attribute_values(":now", AttributeValue::S(world.sandbox.clock().now().to_string()))
-        .send()
-        .await
-        .unwrap();
-    for row in estate.rows() {
+    remove(world, "alice").await;
+    for row in estate.rows().into_iter().filter(|row| !row.is_a_workers()) {
         estate.ask(Some(&alice), &row).await.refused(401, "unauthenticated");
     }
     world.person("dora").get("/v1/profiles").await.expect(200);
@@ -318,6 +324,65 @@ async fn a_user_who_was_removed_is_refused_at_once() {
     // whoever signs in after it was let in again by the identity provider
     world.later(minutes(1)).await;
     assert_eq!(estate.seen().await, before);
+}
+
+#[tokio::test]
+async fn a_persons_requests_are_remembered_with_one_write_an_hour() {
+    let world = World::start().await;
+    let alice = world.person("alice");
+    let known = async || {
+        let vault = Vault::new(world.sandbox.aws_config(), "Vault", Shards::new(4));
+        vault.user(&"acme".parse().unwrap(), &"alice".parse().unwrap(), true).await.unwrap()
+    };
+    assert!(!known().await.interacts(world.sandbox.clock().now()), "nobody has seen her");
+    let mut written = Vec::new();
+    for wait in [1, 1, 58, 1, 5] {
+        world.later(minutes(wait)).await.forget_calls().await;
+        alice.get("/v1/profiles").await.expect(200);
+        written.push(world.calls("dynamodb/UpdateItem").await);
+    }
+    assert_eq!(written, [1, 0, 0, 1, 0]);
+    let user = known().await;
+    assert_eq!(user.email.as_deref(), Some("alice@acme.example"));
+    assert_eq!(user.roles, [Role::Manager, Role::PowerAnalyst].into());
+    assert!(user.interacts(world.sandbox.clock().now()));
+
+    // other claims are news at once
+    let administrator = namesake(&world, "alice", "acme");
+    ask(&world, Some(&administrator), Method::GET, "/v1/profiles", &Value::Null).await.expect(200);
+    assert_eq!(known().await.roles, [Role::Manager, Role::Administrator].into());
+
+    // what only shows something does without; what changes something does not
+    world.later(minutes(61)).await;
+    world.fault(json!({ "target": "dynamodb/UpdateItem", "mode": "status", "status": 500, "times": 1000 })).await;
+    alice.get("/v1/profiles").await.expect(200);
+    let wanted = json!({ "kind": "x_profile", "token": "interaction", "return_url": world.return_url() });
+    alice.post("/v1/connect-sessions", wanted).await.refused(503, "unavailable");
+    assert!(world.rows("Flows").await.is_empty());
+}
+
+// S38
+#[tokio::test]
+async fn a_removal_is_not_forgotten_over_a_request_that_was_under_way() {
+    let world = World::start().await;
+    world.person("alice").get("/v1/profiles").await.expect(200);
+    let vault = Vault::new(world.sandbox.aws_config(), "Vault", Shards::new(4));
+    let now = world.sandbox.clock().now();
+    let caller = Caller {
+        tenant: "acme".parse().unwrap(),
+        subject: "alice".parse().unwrap(),
+        email: None,
+        roles: [Role::Manager].into(),
+        scope: BTreeSet::new(),
+        issued_at: now,
+    };
+    let known = async || vault.user(&caller.tenant, &caller.subject, true).await.unwrap();
+    let before = known().await;
+    remove(&world, "alice").await;
+    vault.remember(&caller, &before, now + minutes(1)).await.unwrap();
+    let after = known().await;
+    assert_eq!(after, User { removed_at: after.removed_at, ..before });
+    assert!(after.removed_at.is_some() && !after.interacts(now + minutes(1)));
 }
 
 // S38, S38a
@@ -346,6 +411,7 @@ async fn a_context_that_the_authorizer_would_not_give_is_no_caller() {
         ("sub", json!("alice\n")),
         ("sub", json!(["alice"])),
         ("roles", Value::Null),
+        ("scope", Value::Null),
     ] {
         let mut changed = good.clone();
         changed[name] = value;
@@ -354,7 +420,7 @@ async fn a_context_that_the_authorizer_would_not_give_is_no_caller() {
     for row in estate.rows() {
         for context in &contexts {
             let event = event(row.method().as_str(), &row.path, &row.body, context);
-            world.invoke("tokens", event).await.refused(401, "unauthenticated");
+            world.invoke(row.function(), event).await.refused(401, "unauthenticated");
         }
     }
     world.invoke("tokens", event("GET", "/v1/profiles/x_profile-42", &Value::Null, &good)).await.expect(200);

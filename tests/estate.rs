@@ -1,26 +1,30 @@
 //! A tenant in which there is one of everything, and a row for every route that asks for it.
 
 use reqwest::{Method, StatusCode};
+use sandbox::template::Template;
 use serde_json::{Value, json};
 
 use crate::support::{Reply, Session, World, days};
 
-/// What Alice of acme has: a profile at each network with a token, a notice, and a session that
-/// waits to be completed.
+/// What Alice of acme has: a profile at each network with a token, a notice, a rule, and a session
+/// that waits to be completed.
 pub(crate) struct Estate {
     pub(crate) world: World,
     pub(crate) session: Session,
     pub(crate) code: String,
     pub(crate) notice: String,
+    pub(crate) rule: String,
 }
 
 /// A request for something that is Alice's, and the statuses that others get for it.
 pub(crate) struct Row {
+    /// Who is meant to ask for it: Alice, or the worker of her organisation.
+    pub(crate) by: &'static str,
     /// As the OpenAPI document writes it.
     pub(crate) operation: &'static str,
     pub(crate) path: String,
     pub(crate) body: Value,
-    /// What somebody of another tenant, a reader, a responder, and Alice herself are answered.
+    /// What somebody of the same sort of another tenant, a reader, a responder, and whoever is meant are answered.
     pub(crate) answers: [u16; 4],
 }
 
@@ -28,6 +32,23 @@ impl Row {
     pub(crate) fn method(&self) -> Method {
         let (method, _) = self.operation.split_once(' ').unwrap();
         method.parse().unwrap()
+    }
+
+    /// The function that answers.
+    pub(crate) fn function(&self) -> &'static str {
+        let deployed = |method: &str, path: &str| format!("{method} {path}") == self.operation;
+        let mut routes = Template::deployed().routes.iter();
+        &routes.find(|route| deployed(&route.method, &route.path)).unwrap().function
+    }
+
+    /// Whether a worker asks for it, and no person may.
+    pub(crate) fn is_a_workers(&self) -> bool {
+        self.by == "acme-worker"
+    }
+
+    /// Who of another tenant is most like whoever is meant.
+    pub(crate) fn outsider(&self) -> &'static str {
+        if self.is_a_workers() { "globex-worker" } else { "erin" }
     }
 }
 
@@ -41,19 +62,27 @@ impl Estate {
         alice.connect("x_profile", "interaction", "newsdesk").await;
         let notices = alice.get("/v1/notices").await.expect(200);
         let notice = notices["items"][0]["id"].as_str().unwrap().to_owned();
+        let rule = json!({ "topic": "Support", "use": "private_messages", "profile_ids": ["x_profile-42"] });
+        let rule = alice.post("/v1/rules", rule).await.expect(201)["id"].as_str().unwrap().to_owned();
         let session = alice.begin("x_profile", "interaction").await;
         let code = alice.approve(&session, "support").await.code();
-        Self { world, session, code, notice }
+        Self { world, session, code, notice, rule }
     }
 
-    /// One row a route at least, in an order in which Alice can go through all of them.
+    /// One row a route at least, in an order in which those who are meant can go through all of them.
     pub(crate) fn rows(&self) -> Vec<Row> {
-        let row = |operation, path: &str, body, answers| Row { operation, path: path.to_owned(), body, answers };
+        let row = |operation, path: &str, body, answers| {
+            let path = path.to_owned();
+            Row { by: "alice", operation, path, body, answers }
+        };
         let (id, notice) = (&self.session.id, &self.notice);
         let again =
             json!({ "profile_id": "x_profile-42", "token": "interaction", "return_url": self.world.return_url() });
         let allow = json!({ "allow": { "private_messages": true } });
         let complete = json!({ "completion_code": self.code });
+        let rule = format!("/v1/rules/{}", self.rule);
+        let private = json!({ "topic": "Floods", "use": "private_messages", "profile_ids": ["x_profile-42"] });
+        let topic = json!({ "topic": "Complaints" });
         let token = "/v1/profiles/x_profile-42/tokens/interaction-alice";
         vec![
             row("GET /v1/profiles", "/v1/profiles", Value::Null, [200, 200, 200, 200]),
@@ -80,6 +109,10 @@ impl Estate {
                 Value::Null,
                 [404, 404, 404, 200],
             ),
+            row("GET /v1/rules", "/v1/rules", Value::Null, [200, 200, 200, 200]),
+            row("POST /v1/rules", "/v1/rules", private, [404, 403, 403, 201]),
+            row("PATCH /v1/rules/{id}", &rule, topic, [404, 403, 403, 200]),
+            row("DELETE /v1/rules/{id}", &rule, Value::Null, [404, 403, 403, 200]),
             row("DELETE /v1/profiles/{id}/tokens/{token}", token, Value::Null, [404, 403, 403, 200]),
             row("DELETE /v1/profiles/{id}", "/v1/profiles/facebook_user-1001", Value::Null, [404, 403, 403, 200]),
         ]
@@ -93,7 +126,7 @@ impl Estate {
     /// Everything of Alice's, as she sees it.
     pub(crate) async fn seen(&self) -> Vec<String> {
         let mut seen = Vec::new();
-        for path in ["/v1/profiles", "/v1/notices", &format!("/v1/connect-sessions/{}", self.session.id)] {
+        for path in ["/v1/profiles", "/v1/notices", "/v1/rules", &format!("/v1/connect-sessions/{}", self.session.id)] {
             let reply = self.world.person("alice").get(path).await;
             assert_eq!(reply.status, StatusCode::OK, "{}", reply.body);
             seen.push(reply.body);

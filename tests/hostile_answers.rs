@@ -2,9 +2,12 @@
 
 use secrecy::ExposeSecret as _;
 use serde_json::{Value, json};
-use shared::{network::Failure, profile::Network};
+use shared::{
+    network::{Failure, Grant},
+    profile::Network,
+};
 
-use crate::networks_talk::{answer, identify, inspection, ok, redeem, revoke, x_token};
+use crate::networks_talk::{answer, identify, inspection, judge, ok, redeem, refresh, revoke, x_token};
 
 /// Bodies that no network should send.
 fn hostile() -> Vec<Vec<u8>> {
@@ -46,6 +49,13 @@ fn an_answer_that_makes_no_sense_is_unreadable_at_every_step() {
             let told = || answer(status, body.clone());
             assert!(unreadable(redeem(Network::X, [told()]).outcome.err()), "{status} {shown}");
             assert!(unreadable(identify(Network::X, [told()]).outcome.err()), "{status} {shown}");
+            assert!(
+                unreadable(refresh(Network::X, told()).and_then(|refresh| refresh.outcome.err())),
+                "{status} {shown}"
+            );
+            for network in Network::ALL {
+                assert_eq!(judge(network, &told()), Ok(()), "{status} {shown}: it says nothing against the token");
+            }
             assert!(unreadable(redeem(Network::Facebook, [told()]).outcome.err()), "{status} {shown}");
             assert!(unreadable(redeem(Network::Facebook, [ok(&short), told()]).outcome.err()), "{status} {shown}");
             assert!(unreadable(identify(Network::Facebook, [told()]).outcome.err()), "{status} {shown}");
@@ -68,8 +78,9 @@ fn a_field_of_the_wrong_type_is_unreadable_or_harmless_and_never_a_panic() {
         for field in ["access_token", "refresh_token", "expires_in", "scope"] {
             let mut token = x_token();
             token[field] = misfit.clone();
-            if let Ok(grant) = redeem(Network::X, [ok(&token)]).outcome {
-                assert!(misfit.is_string() && !grant.access_token.expose_secret().is_empty(), "{field}: {misfit}");
+            for grant in [redeem(Network::X, [ok(&token)]).outcome, refresh(Network::X, ok(&token)).unwrap().outcome] {
+                let is_whole = |grant: &Grant| misfit.is_string() && !grant.access_token.expose_secret().is_empty();
+                assert!(grant.as_ref().map_or(true, is_whole), "{field}: {misfit}");
             }
         }
         for field in ["id", "name"] {
@@ -81,6 +92,13 @@ fn a_field_of_the_wrong_type_is_unreadable_or_harmless_and_never_a_panic() {
             assert_eq!(x.is_ok(), harmless, "{field}: {misfit}");
             let facebook = identify(Network::Facebook, [ok(&inspection()), ok(&of_facebook)]).outcome;
             assert_eq!(facebook.is_ok(), harmless, "{field}: {misfit}");
+        }
+        for field in ["code", "error_subcode", "is_transient", "message"] {
+            let mut error = json!({ "code": 190, "error_subcode": 460, "is_transient": false, "message": "words" });
+            error[field] = misfit.clone();
+            let judged = judge(Network::Facebook, &answer(400, json!({ "error": error }).to_string()));
+            let of_the_token = matches!(judged, Err(Failure::Dead(_) | Failure::Unavailable));
+            assert!(judged.is_ok() || of_the_token, "{field}: {misfit} gave {judged:?}");
         }
         for field in ["app_id", "is_valid", "user_id", "scopes", "expires_at", "data_access_expires_at", "error"] {
             let mut told = inspection();

@@ -257,6 +257,9 @@ async fn a_query_parameter_is_known_and_there_once() {
         "/v1/notices?next=a%23b",
         "/v1/notices?next=a/b",
         "/v1/notices?next=a&next=b",
+        "/v1/rules?next=",
+        "/v1/rules?next=AAAAAAAAAAAAAAAAAAAAA%23",
+        "/v1/rules?owner=alice",
     ] {
         alice.get(query).await.refused(400, "invalid_request");
     }
@@ -297,6 +300,7 @@ async fn a_path_leads_to_ones_own_token_or_nowhere() {
     for id in ["x", &"x".repeat(21), &"%2E".repeat(22), &"A".repeat(2000)] {
         alice.get(&format!("/v1/connect-sessions/{id}")).await.refused(404, "not_found");
         alice.post(&format!("/v1/notices/{id}/dismiss"), Value::Null).await.refused(404, "not_found");
+        alice.delete(&format!("/v1/rules/{id}")).await.refused(404, "not_found");
     }
     assert_eq!(alice.get("/v1/profiles/x_profile-42").await.expect(200)["tokens"].as_array().unwrap().len(), 1);
 }

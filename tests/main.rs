@@ -5,10 +5,12 @@
 #![expect(clippy::unwrap_used, reason = "a test says what it expects by failing")]
 
 mod access;
+mod apps;
 mod architecture;
 mod authorization;
 mod capacity;
 mod contracts;
+mod dead;
 mod estate;
 mod events;
 mod exchange;
@@ -23,6 +25,7 @@ mod openapi;
 mod outages;
 mod outcomes;
 mod paging;
+mod rules;
 mod sealing;
 mod secrets;
 mod support;

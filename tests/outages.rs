@@ -32,8 +32,8 @@ impl Underway {
     async fn ask_everything(&self) -> Vec<(&'static str, Reply)> {
         let mut asking = JoinSet::new();
         for row in self.estate.rows() {
-            let alice = self.alice.clone();
-            asking.spawn(async move { (row.operation, alice.api(row.method(), &row.path, row.body).await) });
+            let person = self.estate.world.person(row.by);
+            asking.spawn(async move { (row.operation, person.api(row.method(), &row.path, row.body).await) });
         }
         for (operation, url) in [("start", self.connect_url.clone()), ("callback", self.callback.to_string())] {
             let browser = self.alice.browser.clone();
@@ -50,7 +50,7 @@ impl Underway {
             assert!(!reply.header("location").contains("error="), "{reply:?}");
         }
         for row in self.estate.rows() {
-            let reply = self.alice.api(row.method(), &row.path, row.body).await;
+            let reply = self.estate.world.person(row.by).api(row.method(), &row.path, row.body).await;
             assert_eq!(reply.status.as_u16(), row.answers[3], "{}: {}", row.operation, reply.body);
         }
     }

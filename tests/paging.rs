@@ -4,7 +4,7 @@ use aws_sdk_dynamodb::{
     Client,
     types::{AttributeValue, PutRequest, WriteRequest},
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use std::collections::HashMap;
 
 use crate::support::{Person, World, days};
@@ -125,5 +125,27 @@ async fn a_long_list_of_notices_comes_in_pages_newest_first() {
     let ids = ids(&pages);
     assert!(ids.is_sorted_by(|newer, older| newer > older), "{ids:#?}");
     let cursor = ids[49];
-    assert_eq!(bob.get(&format!("/v1/notices?next={cursor}")).await.expect(200)["items"], serde_json::json!([]));
+    assert_eq!(bob.get(&format!("/v1/notices?next={cursor}")).await.expect(200)["items"], json!([]));
+}
+
+// S36
+#[tokio::test]
+async fn a_long_list_of_rules_comes_in_pages() {
+    let world = World::start().await;
+    let (alice, erin) = (world.person("alice"), world.person("erin"));
+    let rule = json!({ "topic": "Floods", "use": "search_acquisition", "network": "facebook" });
+    alice.post("/v1/rules", rule).await.expect(201);
+    let client = Client::new(world.sandbox.aws_config());
+    let first = rows(&client, "RULE#").await.remove(0);
+    let copies = (0..120).map(|number| {
+        let id = format!("0{number:021}");
+        with(&first, &[("sk", format!("RULE#{id}")), ("id", id)])
+    });
+    write(&client, copies.collect()).await;
+
+    let all = pages(&alice, "/v1/rules").await;
+    assert_eq!(all.iter().map(Vec::len).collect::<Vec<_>>(), [50, 50, 21]);
+    let ids = ids(&all);
+    assert!(ids.is_sorted_by(|one, other| one < other), "{ids:#?}");
+    assert_eq!(erin.get(&format!("/v1/rules?next={}", ids[49])).await.expect(200)["items"], json!([]));
 }

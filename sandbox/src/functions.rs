@@ -8,6 +8,7 @@ use authorizer::{Authorizer, Issuer, Terms};
 use aws_config::SdkConfig;
 use axum::Router;
 use expiry_sweep::Sweep;
+use leases::{Leases, Memory};
 use oauth_callback::Callback;
 use oauth_start::Start;
 use serde_json::Value;
@@ -20,20 +21,25 @@ use shared::{
     keys::{KeysConfig, TenantKeys},
     mail::Mailer,
     random::Random,
+    refresh::Refresher,
     revoke::Revoker,
+    spill::Spill,
     store::{Shards, flows::Flows, profiles::Vault},
 };
+use spill_reader::SpillReader;
 use tokens::Tokens;
 
 /// The environment variables of each function.
 pub type Environment = BTreeMap<String, BTreeMap<String, String>>;
 
-/// The five functions.
+/// The functions.
 pub struct Functions {
     start: Router,
     callback: Router,
     tokens: Router,
+    leases: Router,
     sweep: Sweep,
+    spill_reader: SpillReader,
     authorizer: Authorizer,
 }
 
@@ -46,7 +52,14 @@ impl Functions {
         let of = |function| Wiring { aws, environment: environment.get(function), clock };
         let (start, callback, tokens, sweep) =
             (of("oauth-start"), of("oauth-callback"), of("tokens"), of("expiry-sweep"));
-        let authorizer = of("authorizer");
+        let (leases, reader, authorizer) = (of("leases"), of("spill-reader"), of("authorizer"));
+        let sweeping = Revoker {
+            vault: sweep.vault()?,
+            flows: sweep.flows()?,
+            keys: Arc::new(sweep.keys()?),
+            apps: sweep.apps()?,
+            exchange: Exchange::new(sweep.endpoints()?)?,
+        };
         Ok(Self {
             start: oauth_start::routes(Start {
                 flows: Flows::new(aws, start.variable("FLOWS_TABLE")?, Shards::new(1)),
@@ -76,14 +89,29 @@ impl Functions {
                 clock: clock.clone(),
                 random: Random::system(),
             }),
-            sweep: Sweep {
-                revoker: Revoker {
-                    vault: sweep.vault()?,
-                    flows: sweep.flows()?,
-                    keys: Arc::new(sweep.keys()?),
-                    apps: sweep.apps()?,
-                    exchange: Exchange::new(sweep.endpoints()?)?,
+            leases: leases::routes(Leases {
+                refresher: Refresher {
+                    vault: leases.vault()?,
+                    keys: Arc::new(leases.keys()?),
+                    apps: leases.apps()?,
+                    exchange: Exchange::new(leases.endpoints()?)?,
+                    spill: leases.spill()?,
+                    clock: clock.clone(),
+                    random: Random::system(),
+                    lease: leases::REFRESH_LEASE,
                 },
+                recent: Memory::default(),
+            }),
+            spill_reader: SpillReader { vault: reader.vault()?, flows: reader.flows()?, clock: clock.clone() },
+            sweep: Sweep {
+                refresher: Refresher::beside(
+                    &sweeping,
+                    sweep.spill()?,
+                    clock.clone(),
+                    Random::system(),
+                    expiry_sweep::REFRESH_LEASE,
+                ),
+                revoker: sweeping,
                 mailer: Mailer::new(aws, sweep.variable("MAIL_FROM")?)?,
                 reauthenticate_url: sweep.variable("REAUTHENTICATE_URL")?.to_owned(),
                 clock: clock.clone(),
@@ -109,7 +137,9 @@ impl Functions {
             "oauth-start" => edge::invoke(&self.start, event).await,
             "oauth-callback" => edge::invoke(&self.callback, event).await,
             "tokens" => edge::invoke(&self.tokens, event).await,
+            "leases" => edge::invoke(&self.leases, event).await,
             "expiry-sweep" => self.sweep.invoke(event).await,
+            "spill-reader" => self.spill_reader.invoke(event).await,
             "authorizer" => Ok(self.authorizer.invoke(event).await?),
             _ => Err(format!("there is no function {function:?}").into()),
         }
@@ -148,6 +178,10 @@ impl Wiring<'_> {
             stage: self.variable("STAGE")?.to_owned(),
         };
         Ok(TenantKeys::new(self.aws, config, self.clock.clone(), Random::system()))
+    }
+
+    fn spill(&self) -> Result<Spill, Fatal> {
+        Ok(Spill::new(self.aws, self.variable("SPILL_QUEUE")?))
     }
 
     fn apps(&self) -> Result<Apps, Fatal> {

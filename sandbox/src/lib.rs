@@ -139,7 +139,7 @@ impl Sandbox {
         let aws = aws_config(&aws_endpoint);
         let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
         template.create_tables(&dynamodb, "").await.map_err(|error| StartError::Tables(Box::new(error)))?;
-        let environment = environment(template, &url, &networks_url, cloud.kms_key(), networks.issuer());
+        let environment = environment(template, &url, &networks_url, &aws_endpoint, cloud.kms_key(), networks.issuer());
         // making the tables is nobody's call
         faults.forget_calls();
         let functions = Functions::wire(&aws, &environment, &clock.clock()).map_err(StartError::Functions)?;
@@ -335,7 +335,14 @@ fn aws_config(endpoint: &str) -> SdkConfig {
 }
 
 /// Gives every function the variables that the template gives it, with the sandbox's values.
-fn environment(template: &Template, url: &str, networks_url: &str, kms_key: &str, issuer: &Issuer) -> Environment {
+fn environment(
+    template: &Template,
+    url: &str,
+    networks_url: &str,
+    aws_endpoint: &str,
+    kms_key: &str,
+    issuer: &Issuer,
+) -> Environment {
     let values: BTreeMap<&str, String> = [
         ("STAGE", "sandbox".to_owned()),
         ("PUBLIC_URL", url.to_owned()),
@@ -353,6 +360,7 @@ fn environment(template: &Template, url: &str, networks_url: &str, kms_key: &str
         ("KEYS_TABLE", "Keys".to_owned()),
         ("KMS_KEY", kms_key.to_owned()),
         ("APPS_SECRET", APPS_SECRET.to_owned()),
+        ("SPILL_QUEUE", format!("{aws_endpoint}/000000000000/SpillQueue")),
     ]
     .into();
     let variables = |names: &BTreeMap<String, String>| {

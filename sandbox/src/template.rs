@@ -1,6 +1,6 @@
 //! What `template.yaml` deploys, read so that nobody has to say it twice.
 //!
-//! The sandbox serves the routes and makes the tables that it finds here, and the architecture tests
+//! The sandbox serves the routes and makes the tables and queues that it finds here, and the architecture tests
 //! compare the functions' environment and statements with the code. So what runs on one machine and
 //! what is deployed cannot drift apart.
 //!
@@ -30,10 +30,14 @@ static DEPLOYED: LazyLock<Template> = LazyLock::new(|| {
 pub struct Template {
     /// The DynamoDB tables.
     pub tables: Vec<Table>,
+    /// The SQS queues.
+    pub queues: Vec<Queue>,
     /// The Lambda functions.
     pub functions: Vec<Function>,
     /// The routes of the HTTP API.
     pub routes: Vec<Route>,
+    /// The queues that are worked off by functions.
+    pub deliveries: Vec<Delivery>,
 }
 
 /// A DynamoDB table, in CloudFormation's own words.
@@ -123,6 +127,42 @@ pub struct PointInTimeRecovery {
     pub recovery_period_in_days: Option<u32>,
 }
 
+/// An SQS queue, in CloudFormation's own words and with its defaults.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Queue {
+    /// Its logical id, such as `SpillQueue`.
+    #[serde(skip)]
+    pub name: String,
+    /// For how many seconds a message that was received is not handed out again.
+    #[serde(default = "thirty_seconds")]
+    pub visibility_timeout: u32,
+    /// After how many seconds a message is gone.
+    #[serde(default = "four_days")]
+    pub message_retention_period: u32,
+    /// What becomes of messages that nobody could do anything with.
+    pub redrive_policy: Option<RedrivePolicy>,
+}
+
+/// What becomes of messages that nobody could do anything with.
+#[derive(Clone, Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RedrivePolicy {
+    /// The logical id of the queue that they move to.
+    #[serde(rename = "deadLetterTargetArn", deserialize_with = "of_arn")]
+    pub dead_letters: String,
+    /// How often a message is handed out before it moves.
+    pub max_receive_count: u32,
+}
+
+fn thirty_seconds() -> u32 {
+    30
+}
+
+fn four_days() -> u32 {
+    4 * 24 * 60 * 60
+}
+
 /// A Lambda function.
 #[derive(Clone, Debug)]
 pub struct Function {
@@ -166,6 +206,23 @@ pub struct Route {
     pub public: bool,
 }
 
+/// An event source: Lambda takes messages from the queue and invokes the function with them.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct Delivery {
+    /// The function that works the messages off.
+    #[serde(skip)]
+    pub function: String,
+    /// The logical id of the queue.
+    #[serde(deserialize_with = "of_arn")]
+    pub queue: String,
+    /// How many messages an invocation gets at most.
+    pub batch_size: u32,
+    /// What the function's answer may say; `ReportBatchItemFailures`: which of the messages failed.
+    #[serde(default)]
+    pub function_response_types: Vec<String>,
+}
+
 impl Template {
     /// The template of this very deployment.
     #[must_use]
@@ -195,17 +252,32 @@ impl Template {
             let kind = Value::from(kind);
             resources.iter().filter(move |(_, resource)| resource["Type"] == kind)
         };
-        let mut template = Self { tables: Vec::new(), functions: Vec::new(), routes: Vec::new() };
+        let mut template = Self {
+            tables: Vec::new(),
+            queues: Vec::new(),
+            functions: Vec::new(),
+            routes: Vec::new(),
+            deliveries: Vec::new(),
+        };
         for (id, resource) in of("AWS::DynamoDB::Table") {
             template.tables.push(Table { name: id.clone(), ..read(&resource["Properties"])? });
+        }
+        for (id, resource) in of("AWS::SQS::Queue") {
+            template.queues.push(Queue { name: id.clone(), ..read(&resource["Properties"])? });
         }
         for (_, resource) in of("AWS::Serverless::Function") {
             let name = read::<String>(&resource["Metadata"]["BuildProperties"]["Binary"])?;
             let properties = Properties::over(&document["Globals"]["Function"], &resource["Properties"])?;
-            for event in properties.events.into_values().filter(|event| event.kind == "HttpApi") {
-                template.routes.push(event.route(&name)?);
+            for event in properties.events.into_values() {
+                match event.kind.as_str() {
+                    "HttpApi" => template.routes.push(event.route(&name)?),
+                    "SQS" => {
+                        template.deliveries.push(Delivery { function: name.clone(), ..read(&event.properties)? });
+                    }
+                    _ => {}
+                }
             }
-            let role = properties.role.trim_start_matches("${").trim_end_matches(".Arn}").to_owned();
+            let role = logical_id(&properties.role).to_owned();
             template.functions.push(Function {
                 statements: statements(&resources.get(&role).unwrap_or(&Value::Null)["Properties"])?,
                 name,
@@ -320,6 +392,15 @@ fn read<T: DeserializeOwned>(value: &Value) -> Result<T, String> {
     T::deserialize(value).map_err(|error| format!("{error} in {value}"))
 }
 
+/// The resource whose ARN is named: `Queue` in `${Queue.Arn}`.
+fn logical_id(arn: &str) -> &str {
+    arn.trim_start_matches("${").trim_end_matches(".Arn}")
+}
+
+fn of_arn<'de, D: Deserializer<'de>>(deserializer: D) -> Result<String, D::Error> {
+    Ok(logical_id(&String::deserialize(deserializer)?).to_owned())
+}
+
 fn one_or_many<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
@@ -379,6 +460,22 @@ mod tests {
     }
 
     #[test]
+    fn the_template_says_which_function_works_off_a_queue_and_for_how_long_it_is_tried() {
+        let template = Template::deployed();
+        let [delivery] = &template.deliveries[..] else { panic!("{:?}", template.deliveries) };
+        assert_eq!((&*delivery.function, &*delivery.queue, delivery.batch_size), ("spill-reader", "SpillQueue", 10));
+        assert_eq!(delivery.function_response_types, ["ReportBatchItemFailures"]);
+
+        let reader = template.functions.iter().find(|function| function.name == delivery.function).unwrap();
+        let queue = template.queues.iter().find(|queue| queue.name == delivery.queue).unwrap();
+        assert!(reader.timeout <= queue.visibility_timeout, "Lambda refuses a queue that hands out a message twice");
+        let redrive = queue.redrive_policy.as_ref().unwrap();
+        assert!(redrive.max_receive_count * queue.visibility_timeout >= 8 * 60 * 60, "as long as DynamoDB may be away");
+        let dead_letters = template.queues.iter().find(|queue| queue.name == redrive.dead_letters).unwrap();
+        assert_eq!(dead_letters.message_retention_period, queue.message_retention_period);
+    }
+
+    #[test]
     fn a_list_holds_everything_but_the_sealed_bytes() {
         let vault = Template::deployed().tables.iter().find(|table| table.name == "Vault").unwrap();
         let by_tenant = vault.global_secondary_indexes.iter().find(|index| index.index_name == "by_tenant").unwrap();
@@ -407,7 +504,7 @@ mod tests {
         let tables = dynamodb.list_tables().send().await.unwrap();
         assert_eq!(tables.table_names(), ["test-Flows", "test-Keys", "test-Vault"]);
         let vault = dynamodb.describe_table().table_name("test-Vault").send().await.unwrap().table.unwrap();
-        assert_eq!(vault.global_secondary_indexes().len(), 3);
+        assert_eq!(vault.global_secondary_indexes().len(), 4);
         let ttl = dynamodb.describe_time_to_live().table_name("test-Flows").send().await.unwrap();
         assert_eq!(ttl.time_to_live_description().unwrap().attribute_name(), Some("ttl"));
     }

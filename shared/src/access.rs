@@ -161,25 +161,36 @@ impl FromStr for Role {
     }
 }
 
+/// Whether these are the roles of somebody who interacts: connects accounts, and uses them through workers.
+#[must_use]
+pub fn interact(roles: &BTreeSet<Role>) -> bool {
+    roles.contains(&Role::Responder) || roles.contains(&Role::Manager)
+}
+
+/// The scope of a worker's access token.
+const LEASES: &str = "leases";
+
 /// Whoever makes a request, as the authorizer verified it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Caller {
     /// The organisation; every row touched belongs to it.
     pub tenant: TenantId,
-    /// The person.
+    /// The person or the worker.
     pub subject: Subject,
     /// Where notices are mailed, if the identity provider says.
     pub email: Option<String>,
     /// What the person may do.
     pub roles: BTreeSet<Role>,
+    /// What the access token is for (RFC 6749 §3.3).
+    pub scope: BTreeSet<String>,
     /// When the access token was issued.
     pub issued_at: Timestamp,
 }
 
-/// What somebody wants to do to profiles and tokens.
+/// What somebody wants to do to profiles, tokens and rules.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Operation {
-    /// See profiles, tokens and one's own notices.
+    /// See profiles, tokens, rules and one's own notices.
     See,
     /// Connect an account, reauthenticate or claim a profile.
     Connect,
@@ -187,6 +198,10 @@ pub enum Operation {
     ChangeToken,
     /// Delete a profile.
     DeleteProfile,
+    /// Create a rule.
+    CreateRule,
+    /// Edit or delete a rule.
+    ChangeRule,
 }
 
 /// How the caller stands to the thing in question.
@@ -201,15 +216,26 @@ pub enum Relation {
 }
 
 impl Caller {
+    /// Whether it is a worker, who may ask for leases and report on them: a program and no person.
+    #[must_use]
+    pub fn leases(&self) -> bool {
+        self.scope.contains(LEASES) && self.roles.is_empty()
+    }
+
     /// Whether the policy lets this caller do `operation` to something that it stands in
     /// `relation` to.
     #[must_use]
     pub fn may(&self, operation: Operation, relation: Relation) -> bool {
-        let interacts = self.roles.contains(&Role::Responder) || self.roles.contains(&Role::Manager);
+        let interacts = interact(&self.roles);
+        let administers = self.roles.contains(&Role::Administrator);
         match (operation, relation) {
             (Operation::See, _) => !self.roles.is_empty(),
             (Operation::Connect, _) | (Operation::ChangeToken | Operation::DeleteProfile, Relation::Owner) => interacts,
             (Operation::DeleteProfile, Relation::Unowned) => self.roles.contains(&Role::Manager),
+            (Operation::CreateRule, _) | (Operation::ChangeRule, Relation::Owner) => {
+                administers || self.roles.contains(&Role::PowerAnalyst)
+            }
+            (Operation::ChangeRule, Relation::Stranger | Relation::Unowned) => administers,
             (Operation::ChangeToken, Relation::Stranger | Relation::Unowned)
             | (Operation::DeleteProfile, Relation::Stranger) => false,
         }
@@ -226,13 +252,14 @@ mod tests {
             subject: "alice".parse().unwrap(),
             email: None,
             roles: roles.iter().copied().collect(),
+            scope: BTreeSet::from(["tokenward".to_owned()]),
             issued_at: Timestamp::UNIX_EPOCH,
         }
     }
 
     #[test]
     fn the_policy_reads_as_the_product_says() {
-        use Operation::{ChangeToken, Connect, DeleteProfile, See};
+        use Operation::{ChangeRule, ChangeToken, Connect, CreateRule, DeleteProfile, See};
         use Relation::{Owner, Stranger, Unowned};
         for (operation, relation, allowed) in [
             (See, Stranger, &Role::ALL[..]),
@@ -247,12 +274,33 @@ mod tests {
             (DeleteProfile, Owner, &[Role::Responder, Role::Manager]),
             (DeleteProfile, Stranger, &[]),
             (DeleteProfile, Unowned, &[Role::Manager]),
+            (CreateRule, Owner, &[Role::PowerAnalyst, Role::Administrator]),
+            (ChangeRule, Owner, &[Role::PowerAnalyst, Role::Administrator]),
+            (ChangeRule, Stranger, &[Role::Administrator]),
+            (ChangeRule, Unowned, &[Role::Administrator]),
         ] {
             for role in Role::ALL {
                 let may = caller(&[role]).may(operation, relation);
                 assert_eq!(may, allowed.contains(&role), "{role:?} {operation:?} {relation:?}");
             }
             assert!(!caller(&[]).may(operation, relation), "a worker without roles: {operation:?} {relation:?}");
+        }
+    }
+
+    // S32
+    #[test]
+    fn a_worker_has_the_scope_and_no_role() {
+        let with = |roles: &[Role], scope: &[&str]| {
+            let scope = scope.iter().copied().map(str::to_owned).collect();
+            Caller { scope, ..caller(roles) }
+        };
+        assert!(with(&[], &["leases"]).leases());
+        assert!(with(&[], &["openid", "leases"]).leases());
+        for scope in [&[][..], &["tokenward"], &["lease"], &["leases.read"], &["LEASES"]] {
+            assert!(!with(&[], scope).leases(), "{scope:?}");
+        }
+        for role in Role::ALL {
+            assert!(!with(&[role], &["leases"]).leases(), "a person: {role:?}");
         }
     }
 

@@ -9,7 +9,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use aws_sdk_secretsmanager as secretsmanager;
 use jiff::{SignedDuration, Timestamp};
-use secrecy::SecretString;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use tokio::sync::Mutex;
 
@@ -20,6 +20,9 @@ use crate::{
 
 /// How long a copy of the secret is used before it is read again.
 const FRESH: SignedDuration = SignedDuration::from_mins(5);
+/// How often the secret is read at most because a network refused an app, so that one that is wrong at the
+/// network is not read for every request.
+const REREAD_PAUSE: SignedDuration = SignedDuration::from_mins(1);
 
 /// An OAuth client (RFC 6749 §2.2).
 #[derive(Clone)]
@@ -80,10 +83,17 @@ pub struct Apps {
     secret: Arc<str>,
     graph_version: Arc<str>,
     clock: Clock,
-    kept: Arc<Mutex<Option<Kept>>>,
+    kept: Arc<Mutex<Kept>>,
 }
 
+/// What this process knows of the secret.
+#[derive(Default)]
 struct Kept {
+    copy: Option<Snapshot>,
+    reread_at: Option<Timestamp>,
+}
+
+struct Snapshot {
     apps: Arc<[App]>,
     since: Timestamp,
 }
@@ -120,6 +130,31 @@ impl Apps {
         self.find(network, |app| app.client_id == client_id).await
     }
 
+    /// Reads the secret once more for an app whose credentials the network refused: the app as it is now,
+    /// if its client secret is another. It is read at most once a minute, whoever asks.
+    ///
+    /// # Errors
+    /// When the secret cannot be read; the copy that there was is used on.
+    pub async fn reread(&self, refused: &App) -> Result<Option<App>, AppsError> {
+        let changed = |copy: &Snapshot| {
+            let mut apps = copy.apps.iter().filter(|app| app.network == refused.network);
+            let app = apps.find(|app| app.client_id == refused.client_id)?;
+            let same = app.client_secret.expose_secret() == refused.client_secret.expose_secret();
+            (!same).then(|| app.clone())
+        };
+        let now = self.clock.now();
+        let mut kept = self.kept.lock().await;
+        if let Some(app) = kept.copy.as_ref().and_then(changed) {
+            return Ok(Some(app));
+        }
+        if kept.reread_at.is_some_and(|at| now.duration_since(at) < REREAD_PAUSE) {
+            return Ok(None);
+        }
+        kept.reread_at = Some(now);
+        let copy = Snapshot { apps: self.read().await?, since: now };
+        Ok(changed(kept.copy.insert(copy)))
+    }
+
     async fn find(&self, network: Network, wanted: impl Fn(&App) -> bool) -> Result<App, AppsError> {
         let apps = self.all().await?;
         let mut of_network = apps.iter().filter(|app| app.network == network);
@@ -129,16 +164,16 @@ impl Apps {
     async fn all(&self) -> Result<Arc<[App]>, AppsError> {
         let now = self.clock.now();
         let mut kept = self.kept.lock().await;
-        if let Some(copy) = kept.as_ref().filter(|copy| now.duration_since(copy.since) < FRESH) {
+        if let Some(copy) = kept.copy.as_ref().filter(|copy| now.duration_since(copy.since) < FRESH) {
             return Ok(Arc::clone(&copy.apps));
         }
         match self.read().await {
             Ok(apps) => {
-                *kept = Some(Kept { apps: Arc::clone(&apps), since: now });
+                kept.copy = Some(Snapshot { apps: Arc::clone(&apps), since: now });
                 Ok(apps)
             }
             // an older copy is better than none while Secrets Manager is down
-            Err(AppsError::Unavailable(error)) => match kept.as_ref() {
+            Err(AppsError::Unavailable(error)) => match &kept.copy {
                 Some(copy) => {
                     tracing::warn!(%error, "using an older copy of the app credentials");
                     Ok(Arc::clone(&copy.apps))
@@ -160,7 +195,6 @@ impl Apps {
     }
 
     fn parse(&self, document: &SecretString) -> Result<Arc<[App]>, AppsError> {
-        use secrecy::ExposeSecret as _;
         // serde's message may quote a secret, so it is dropped
         let entries: Vec<Entry> = serde_json::from_str(document.expose_secret()).map_err(|_| AppsError::Malformed)?;
         let complete = |entry: &Entry| !entry.client_id.is_empty() && !entry.client_secret.expose_secret().is_empty();

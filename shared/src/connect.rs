@@ -136,14 +136,14 @@ impl Ending {
                      connected. Start again and grant everything that is asked for."
                 ),
             ),
-            Failure::Limited(seconds) => (
+            Failure::Limited(limit) => (
                 EndingCode::RateLimited,
                 format!(
                     "{network} limits the app for now. Nothing was connected. Come back in about {} minutes.",
-                    seconds.div_ceil(60)
+                    limit.seconds.div_ceil(60)
                 ),
             ),
-            Failure::Unavailable => (
+            Failure::Unavailable | Failure::Unanswered => (
                 EndingCode::NetworkUnavailable,
                 format!("{network} did not answer in time. Nothing was connected. Try again in a few minutes."),
             ),

@@ -25,7 +25,7 @@ use tower::Service as _;
 use tracing::Subscriber;
 use tracing_subscriber::fmt::MakeWriter;
 
-use crate::clock::Clock;
+use crate::clock::{Clock, Deadline};
 
 mod error;
 mod extract;
@@ -97,11 +97,13 @@ pub fn around(routes: Router, clock: Clock) -> Router {
 
 async fn guard(clock: Clock, mut request: Request, next: Next) -> Response {
     let size: usize = request.headers().iter().map(|(name, value)| name.as_str().len() + value.len()).sum();
+    let deadline = Deadline::after(BUDGET);
     request.extensions_mut().insert(clock);
+    request.extensions_mut().insert(deadline);
     let mut response = if size > HEADER_LIMIT {
         ApiError::new(Code::HeadersTooLarge, "The header fields of the request are larger than 16 KB.").into_response()
     } else {
-        match tokio::time::timeout(BUDGET, next.run(request)).await {
+        match tokio::time::timeout(deadline.left(), next.run(request)).await {
             Ok(response) => response,
             Err(_) => ApiError::new(Code::Unavailable, "It took too long. Nothing is lost: try again.")
                 .retry_after(5)

@@ -3,7 +3,8 @@
 //! It reaches the pinned hosts of the networks and nothing else: no redirects, no proxies, no
 //! private addresses, answers bounded in size and time. A request is never repeated once bytes
 //! were sent, except that a question which changes nothing is asked again when it got no answer.
-//! A failure here is "nothing is known", never "the credential is dead".
+//! A failure here is "nothing was done" or "nothing is known", and these two are told apart with
+//! care: never "the credential is dead".
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -17,7 +18,7 @@ use url::{Host, Url};
 use zeroize::Zeroizing;
 
 use crate::{
-    network::{Answer, Credentials, Failure, Request, Talk},
+    network::{Answer, Credentials, Failure, Grant, Request, Talk},
     profile::Network,
 };
 
@@ -26,6 +27,12 @@ const REQUEST_LIMIT: Duration = Duration::from_secs(8);
 /// The longest that a whole conversation may take. A sign-in has two, and API Gateway gives up after
 /// 30 seconds.
 const TALK_LIMIT: Duration = Duration::from_secs(9);
+/// The longest that a refresh may take. It is longer than the others' because to give up on a request that
+/// spends the refresh token is worse than to wait.
+pub const REFRESH_LIMIT: Duration = Duration::from_secs(13);
+/// The longest that a connection may take to stand. It is shorter than the limits above, so that when one
+/// of those runs out the request was sent.
+const CONNECT_LIMIT: Duration = Duration::from_secs(3);
 /// No answer that is wanted is larger.
 const BODY_LIMIT: usize = 256 * 1024;
 /// How often a harmless request is asked in all.
@@ -91,7 +98,10 @@ impl Exchange {
         let http = reqwest::Client::builder()
             .redirect(redirect::Policy::none())
             .no_proxy()
-            .connect_timeout(Duration::from_secs(3))
+            .connect_timeout(CONNECT_LIMIT)
+            // a connection for each request: one that the network closed while this process slept would turn a
+            // request that was never heard into one that was never answered, and a pool repeats requests by itself
+            .pool_max_idle_per_host(0)
             .dns_resolver(Arc::new(PublicOnly))
             .user_agent(concat!("tokenward/", env!("CARGO_PKG_VERSION")))
             .retry(reqwest::retry::never())
@@ -108,20 +118,46 @@ impl Exchange {
     /// Carries out a conversation with `network`.
     ///
     /// # Errors
-    /// What the network's answer means, or [`Failure::Unavailable`] when there was none in time.
-    pub async fn run<T>(&self, network: Network, mut talk: Talk<T>) -> Result<T, Failure> {
-        let deadline = Instant::now() + TALK_LIMIT;
+    /// What the network's answer means, [`Failure::Unavailable`] when it was not reached, or
+    /// [`Failure::Unanswered`] when it was and gave no answer in time.
+    pub async fn run<T>(&self, network: Network, talk: Talk<T>) -> Result<T, Failure> {
+        self.converse(network, talk, REQUEST_LIMIT, TALK_LIMIT).await
+    }
+
+    /// Carries out a refresh: one request that is never repeated, with 13 seconds to answer.
+    ///
+    /// # Errors
+    /// As for [`Self::run`]. After [`Failure::Unanswered`] and [`Failure::Unreadable`] the refresh token may
+    /// be spent.
+    pub async fn refresh(&self, network: Network, talk: Talk<Grant>) -> Result<Grant, Failure> {
+        self.converse(network, talk, REFRESH_LIMIT, REFRESH_LIMIT).await
+    }
+
+    async fn converse<T>(
+        &self,
+        network: Network,
+        mut talk: Talk<T>,
+        request_limit: Duration,
+        talk_limit: Duration,
+    ) -> Result<T, Failure> {
+        let deadline = Instant::now() + talk_limit;
         loop {
             let (request, then) = match talk {
                 Talk::Done(result) => return Ok(result),
                 Talk::Ask(request, then) => (request, then),
             };
-            let answer = self.ask(network, &request, deadline).await?;
+            let answer = self.ask(network, &request, request_limit, deadline).await?;
             talk = then(answer)?;
         }
     }
 
-    async fn ask(&self, network: Network, request: &Request, deadline: Instant) -> Result<Answer, Failure> {
+    async fn ask(
+        &self,
+        network: Network,
+        request: &Request,
+        request_limit: Duration,
+        deadline: Instant,
+    ) -> Result<Answer, Failure> {
         let pinned = request.url.host_str().is_some_and(|host| network.hosts().contains(&host));
         if !pinned || request.url.scheme() != "https" {
             tracing::error!(?request, "refused to contact a host that is not pinned");
@@ -129,22 +165,28 @@ impl Exchange {
         }
         let attempts = if request.repeatable { ATTEMPTS } else { 1 };
         let mut pause = Duration::from_millis(150);
+        let mut failure = Failure::Unavailable;
         for attempt in 1..=attempts {
-            let limit = deadline.min(Instant::now() + REQUEST_LIMIT);
+            let limit = deadline.min(Instant::now() + request_limit);
             match timeout_at(limit, self.send(request)).await {
                 Ok(Ok(answer)) if !answer.status.is_server_error() || attempt == attempts => return Ok(answer),
                 Ok(Ok(answer)) => tracing::warn!(?request, attempt, status = answer.status.as_u16(), "asking again"),
                 Ok(Err(error)) => {
-                    tracing::warn!(?request, attempt, error = %error.without_url(), "no answer from the network");
+                    let sent = !(error.is_connect() || error.is_builder());
+                    failure = if sent { Failure::Unanswered } else { Failure::Unavailable };
+                    tracing::warn!(?request, attempt, sent, error = %error.without_url(), "no answer from the network");
                 }
-                Err(_) => tracing::warn!(?request, attempt, "no answer from the network in time"),
+                Err(_) => {
+                    failure = Failure::Unanswered;
+                    tracing::warn!(?request, attempt, "no answer from the network in time");
+                }
             }
             if attempt < attempts && Instant::now() + pause < deadline {
                 tokio::time::sleep(pause).await;
                 pause *= 3;
             }
         }
-        Err(Failure::Unavailable)
+        Err(failure)
     }
 
     async fn send(&self, request: &Request) -> Result<Answer, reqwest::Error> {

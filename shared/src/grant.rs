@@ -11,7 +11,7 @@ use secrecy::{ExposeSecret as _, SecretString};
 
 use crate::{
     access::TenantId,
-    keys::{KeysError, TenantKeys},
+    keys::{KeysError, Sealer, TenantKeys},
     network::{Grant, Terms},
     profile::ProfileId,
     seal::{Place, Sealed},
@@ -85,12 +85,15 @@ impl SealedGrant {
     /// # Errors
     /// When the tenant's key cannot be had now.
     pub async fn seal(keys: &TenantKeys, place: GrantPlace, grant: &Grant) -> Result<Self, KeysError> {
-        let access_token = keys.seal(&place.field("access_token"), &grant.access_token).await?;
-        let refresh_token = match &grant.refresh_token {
-            Some(token) => Some(keys.seal(&place.field("refresh_token"), token).await?),
-            None => None,
-        };
-        Ok(Self { place, access_token, refresh_token })
+        Ok(Self::seal_with(&keys.sealer(place.tenant.as_str()).await?, place, grant))
+    }
+
+    /// Seals `grant` for `place` with a key that is in hand.
+    #[must_use]
+    pub fn seal_with(sealer: &Sealer, place: GrantPlace, grant: &Grant) -> Self {
+        let access_token = sealer.seal(&place.field("access_token"), &grant.access_token);
+        let refresh_token = grant.refresh_token.as_ref().map(|token| sealer.seal(&place.field("refresh_token"), token));
+        Self { place, access_token, refresh_token }
     }
 
     /// Opens it. What the network said of it is kept elsewhere, in the row.

@@ -131,8 +131,16 @@ impl TenantKeys {
     /// # Errors
     /// As [`TenantKeys::current`].
     pub async fn seal(&self, place: &Place<'_>, secret: &SecretString) -> Result<Sealed, KeysError> {
-        let key = self.current(place.tenant).await?;
-        Ok(key.seal(place, secret.expose_secret().as_bytes(), &self.random))
+        Ok(self.sealer(place.tenant).await?.seal(place, secret))
+    }
+
+    /// The tenant's newest key in hand: whoever will have to seal what cannot be asked for twice takes it before
+    /// asking, and holds it until it is sealed.
+    ///
+    /// # Errors
+    /// As [`TenantKeys::current`].
+    pub async fn sealer(&self, tenant: &str) -> Result<Sealer, KeysError> {
+        Ok(Sealer { key: self.current(tenant).await?, random: self.random.clone() })
     }
 
     /// Opens what was sealed for `place`, under whichever version of the key.
@@ -146,8 +154,6 @@ impl TenantKeys {
     }
 
     /// The key to seal with: the tenant's newest, made now if it is the first.
-    ///
-    /// Whoever will have to seal what cannot be asked for twice takes the key before asking, and holds it.
     ///
     /// # Errors
     /// KMS or the table is out of reach or refuses, or the stored key was tampered with.
@@ -272,6 +278,26 @@ impl TenantKeys {
 
     fn held(&self) -> MutexGuard<'_, Held> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// A tenant's key in hand. Sealing with it cannot fail.
+pub struct Sealer {
+    key: Arc<TenantKey>,
+    random: Random,
+}
+
+impl Sealer {
+    /// Seals `secret` for `place`, which is one of the tenant that the key is of.
+    #[must_use]
+    pub fn seal(&self, place: &Place<'_>, secret: &SecretString) -> Sealed {
+        self.key.seal(place, secret.expose_secret().as_bytes(), &self.random)
+    }
+}
+
+impl fmt::Debug for Sealer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Sealer")
     }
 }
 

@@ -37,7 +37,7 @@ pub enum SendError {
     /// The address is none.
     #[error("the address cannot be written to")]
     BadAddress,
-    /// SES is throttled or down and has not taken it: try again later.
+    /// SES could not be reached, is throttled or down, and has not taken it: try again later.
     #[error("the mail service does not take it now")]
     Later(#[source] Box<dyn std::error::Error + Send + Sync>),
     /// SES refuses it: an operator has to act.
@@ -66,7 +66,8 @@ impl Mailer {
     /// # Errors
     /// When `from` is no address.
     pub fn new(aws: &SdkConfig, from: &str) -> Result<Self, BadSender> {
-        let timeouts = TimeoutConfig::builder().operation_timeout(Duration::from_secs(8));
+        let timeouts =
+            TimeoutConfig::builder().connect_timeout(Duration::from_secs(2)).operation_timeout(Duration::from_secs(8));
         let config = Builder::from(aws).timeout_config(timeouts.build()).retry_config(RetryConfig::disabled());
         Ok(Self { client: Client::from_conf(config.build()), from: from.parse().map_err(|_| BadSender)? })
     }
@@ -100,11 +101,18 @@ impl Mailer {
     }
 }
 
+/// Whether not even the connection came about, so that nothing can have been sent.
+fn never_connected(error: &(dyn std::error::Error + 'static)) -> bool {
+    std::iter::successors(Some(error), |error| error.source())
+        .filter_map(|error| error.downcast_ref::<hyper_util::client::legacy::Error>())
+        .any(hyper_util::client::legacy::Error::is_connect)
+}
+
 fn classify(error: SdkError<aws_sdk_ses::operation::send_raw_email::SendRawEmailError>) -> SendError {
     match &error {
         SdkError::ConstructionFailure(_) => SendError::Refused(Box::new(error)),
-        // nothing was sent when not even the connection came about
         SdkError::DispatchFailure(failure) if failure.is_user() => SendError::Refused(Box::new(error)),
+        SdkError::DispatchFailure(_) if never_connected(&error) => SendError::Later(Box::new(error)),
         SdkError::ServiceError(answer) => {
             let throttled = answer.err().code().is_some_and(|code| code.contains("Throttl"));
             let status = answer.raw().status();

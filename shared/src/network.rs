@@ -6,7 +6,7 @@
 //! answers by hand. A new network is one file that implements [`Provider`], and a row in
 //! [`Network::provider`].
 
-use std::fmt;
+use std::{collections::BTreeMap, fmt};
 
 use http::{HeaderMap, Method, StatusCode};
 use jiff::Timestamp;
@@ -46,6 +46,24 @@ pub trait Provider: Sync {
 
     /// Asks whose grant it is, and what the network says of it.
     fn identify(&self, app: &App, grant: &Grant, now: Timestamp) -> Talk<Identity>;
+
+    /// Asks for new credentials without a person (RFC 6749 §6); `None` where only a person can renew
+    /// them. What the network leaves out of its answer is left out of the grant: the old refresh
+    /// token and the old scopes then still hold.
+    fn refresh(&self, app: &App, refresh_token: &SecretString, now: Timestamp) -> Option<Talk<Grant>>;
+
+    /// What an answer of the network's API means that somebody got with an access token; `Ok` where it
+    /// says nothing against the token or the app, whatever became of the request.
+    ///
+    /// The answer may be told by a worker, so a death is a suspicion until the network confirms it.
+    ///
+    /// # Errors
+    /// What the answer says of the token or the app.
+    fn judge(&self, answer: &Answer) -> Result<(), Failure>;
+
+    /// What a request with the access token carries beside it, by the names that the network gives
+    /// these parameters.
+    fn params(&self, app: &App, access_token: &SecretString, now: Timestamp) -> BTreeMap<&'static str, String>;
 
     /// Ends the grant at the network; done as well when the network says that it is dead already.
     fn revoke(&self, app: &App, grant: &Grant, login: &str) -> Talk<()>;
@@ -180,21 +198,48 @@ pub enum Failure {
     /// The app's own credentials are wrong: an operator's problem, never the user's.
     #[error("the network did not accept the app's credentials")]
     AppRejected,
-    /// The app or the user is limited for so many seconds.
-    #[error("the network limits the app for {0} seconds")]
-    Limited(u32),
+    /// The network wants to be left alone for a while.
+    #[error("the network sets a limit for {} seconds ({:?})", .0.seconds, .0.reach)]
+    Limited(Limit),
     /// A permission is missing.
     #[error("the network says that a permission is missing")]
     Forbidden,
-    /// The network is down, too slow or lost the answer; nothing is known.
-    #[error("the network could not be reached or did not answer in time")]
+    /// The network was never reached, or said that it is down: it did nothing.
+    #[error("the network could not be reached or is down")]
     Unavailable,
+    /// The request was sent and no answer came: the network may have carried it out.
+    #[error("the network was asked and did not answer")]
+    Unanswered,
     /// The network answered something that is no answer: where it was read.
     #[error("the network's answer to {0} could not be read")]
     Unreadable(&'static str),
     /// The network did not give the refresh token that it must give.
     #[error("the network gave no refresh token")]
     NoRefreshToken,
+}
+
+/// How long, and for what, a network wants to be left alone.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    /// What is limited.
+    pub reach: LimitReach,
+    /// How long, from the answer on.
+    pub seconds: u32,
+}
+
+/// What a limit applies to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LimitReach {
+    /// This token: its own limit, its user's or its Page's.
+    Token,
+    /// Every token of the app.
+    App,
+}
+
+impl Failure {
+    const fn limited(reach: LimitReach, seconds: u32) -> Self {
+        Self::Limited(Limit { reach, seconds })
+    }
 }
 
 /// A step of a conversation: something to ask, or the end.

@@ -9,6 +9,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderValue, StatusCode, header};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
+use crate::edge::{ApiError, Code};
+
 const STYLE: &str = "\
 :root{color-scheme:light dark;--ink:#1c2430;--soft:#5b6675;--paper:#f6f7f9;--card:#fff;--line:#e1e5ea;--mark:#b3541e}\
 @media(prefers-color-scheme:dark){:root{--ink:#e8ecf1;--soft:#9aa6b4;--paper:#12161c;--card:#1a2028;--line:#2b333d;--mark:#f0a36b}}\
@@ -45,6 +47,19 @@ pub enum Obstacle {
 }
 
 impl Obstacle {
+    /// What a failure means for the person who signs in; it is written down here, once.
+    #[must_use]
+    pub fn from_failure(error: impl Into<ApiError>) -> Self {
+        let error = error.into();
+        error.log();
+        match error.code() {
+            Code::Unavailable => Self::Unavailable,
+            // a link is used up by one conditional write: somebody else's came first
+            Code::Conflict => Self::LinkUsed,
+            _ => Self::Misconfigured,
+        }
+    }
+
     /// Stable, for programs.
     #[must_use]
     pub fn code(self) -> &'static str {

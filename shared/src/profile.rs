@@ -6,6 +6,7 @@
 
 use std::{fmt, str::FromStr};
 
+use jiff::SignedDuration;
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use utoipa::ToSchema;
 
@@ -94,6 +95,16 @@ impl Kind {
         match self {
             Self::FacebookUser => Network::Facebook,
             Self::XProfile => Network::X,
+        }
+    }
+
+    /// After so long without a new access token the sweep asks for one, because the network ends grants that nobody
+    /// uses (X after about six months). `None` where there is nothing that a machine could ask with.
+    #[must_use]
+    pub fn idle_limit(self) -> Option<SignedDuration> {
+        match self {
+            Self::FacebookUser => None,
+            Self::XProfile => Some(SignedDuration::from_hours(30 * 24)),
         }
     }
 
@@ -197,6 +208,22 @@ pub enum Use {
     Publish,
     /// Replies to posts.
     Reply,
+}
+
+impl Use {
+    /// Every use.
+    pub const ALL: [Self; 4] = [Self::SearchAcquisition, Self::PrivateMessages, Self::Publish, Self::Reply];
+
+    /// The name in JSON.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::SearchAcquisition => "search_acquisition",
+            Self::PrivateMessages => "private_messages",
+            Self::Publish => "publish",
+            Self::Reply => "reply",
+        }
+    }
 }
 
 /// What an owner must allow before a token is used for it.

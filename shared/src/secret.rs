@@ -64,7 +64,7 @@ pub struct LinkSecret {
 }
 
 /// What a row keeps of a secret.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct SecretHash(String);
 

@@ -25,6 +25,9 @@ use crate::seal::Sealed;
 pub mod flows;
 pub mod outbox;
 pub mod profiles;
+pub mod pauses;
+pub mod renewals;
+pub mod rules;
 pub mod users;
 
 /// Why the store did not do it.
@@ -115,6 +118,14 @@ fn binary(sealed: &Sealed) -> AttributeValue {
 
 fn sealed(attribute: Option<&AttributeValue>) -> Option<Sealed> {
     Some(attribute?.as_b().ok()?.as_ref().to_vec().into())
+}
+
+/// What came of a conditional write of one row.
+enum Written {
+    /// It was carried out; the row as it is now.
+    Done(Item),
+    /// A condition did not hold; the row as it is, if there is one.
+    Refused(Option<Item>),
 }
 
 /// A change of one row: what is set and removed, and under which condition.
@@ -224,6 +235,14 @@ impl Change {
 
     /// Carries the change out by itself, and tells the row as it is then.
     async fn carry_out(self, client: &Client, table: &str, key: Item) -> Result<Item, StoreError> {
+        match self.attempt(client, table, key).await? {
+            Written::Done(row) => Ok(row),
+            Written::Refused(_) => Err(StoreError::Conflict),
+        }
+    }
+
+    /// Carries the change out by itself if its conditions hold, and tells the row either way.
+    async fn attempt(self, client: &Client, table: &str, key: Item) -> Result<Written, StoreError> {
         let (expression, condition) = (self.expression(), self.condition());
         let (names, values) = self.values();
         let answer = client
@@ -239,12 +258,13 @@ impl Change {
             .send()
             .await;
         match answer {
-            Ok(answer) => Ok(answer.attributes.unwrap_or_default()),
-            Err(SdkError::ServiceError(error))
-                if matches!(error.err(), UpdateItemError::ConditionalCheckFailedException(_)) =>
-            {
-                Err(StoreError::Conflict)
-            }
+            Ok(answer) => Ok(Written::Done(answer.attributes.unwrap_or_default())),
+            Err(SdkError::ServiceError(error)) => match error.err() {
+                UpdateItemError::ConditionalCheckFailedException(refused) => {
+                    Ok(Written::Refused(refused.item().cloned()))
+                }
+                _ => Err(unavailable(SdkError::ServiceError(error))),
+            },
             Err(error) => Err(unavailable(error)),
         }
     }

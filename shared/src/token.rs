@@ -129,6 +129,8 @@ pub enum Happening {
     Ended,
     /// The network's answer proves that it is dead.
     Died(Reason),
+    /// An answer of the network that had been lost was found, and it works.
+    Found,
     /// Its owner signed in again.
     Reauthenticated,
 }
@@ -138,17 +140,29 @@ impl State {
     #[must_use]
     pub fn after(self, happening: Happening) -> Option<Self> {
         match (self, happening) {
-            (_, Happening::Reauthenticated) | (Self::CoolingDown { .. }, Happening::Recovered) => Some(Self::Active),
+            (_, Happening::Reauthenticated)
+            | (Self::CoolingDown { .. }, Happening::Recovered)
+            | (Self::NeedsReauth { reason: Reason::LostAnswer }, Happening::Found) => Some(Self::Active),
             (Self::Active | Self::CoolingDown { .. }, Happening::Limited(cooling_until)) => {
                 Some(Self::CoolingDown { cooling_until })
             }
             (Self::Active | Self::CoolingDown { .. }, Happening::Ended) => Some(Self::Expired),
             (Self::Active | Self::CoolingDown { .. }, Happening::Died(reason)) => Some(Self::NeedsReauth { reason }),
             (Self::Active, Happening::Recovered)
+            | (_, Happening::Found)
             | (
                 Self::Expired | Self::NeedsReauth { .. },
                 Happening::Limited(_) | Happening::Recovered | Happening::Ended | Happening::Died(_),
             ) => None,
+        }
+    }
+
+    /// When the network's limit is over, where there is one.
+    #[must_use]
+    pub fn cooling_until(self) -> Option<Timestamp> {
+        match self {
+            Self::CoolingDown { cooling_until } => Some(cooling_until),
+            Self::Active | Self::Expired | Self::NeedsReauth { .. } => None,
         }
     }
 
@@ -221,8 +235,8 @@ impl Default for Ladder {
 impl Ladder {
     /// The moments at which a token that ends at `end` is spoken of, its end included.
     fn steps(&self, end: Timestamp) -> impl Iterator<Item = (Step, Timestamp)> + '_ {
-        let warnings = self.0.iter().map(move |days| (Step::Warning, end - days_of(*days)));
-        warnings.chain([(Step::Expired, end)])
+        let warnings = self.0.iter().map(move |days| (Step::Warning { expires_at: end }, end - days_of(*days)));
+        warnings.chain([(Step::Expired { expires_at: end }, end)])
     }
 
     /// Whether `now` is within the first warning of `end`.
@@ -231,20 +245,36 @@ impl Ladder {
     }
 }
 
+/// The access token is renewed so long before it ends.
+const MARGIN: SignedDuration = SignedDuration::from_mins(5);
+/// An access token that ends within this time is not handed out any more.
+const LEEWAY: SignedDuration = SignedDuration::from_secs(30);
+
 fn days_of(days: u16) -> SignedDuration {
     SignedDuration::from_hours(24 * i64::from(days))
 }
 
 /// What a notice says of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(tag = "step", rename_all = "snake_case")]
 pub enum Step {
     /// It will end.
-    Warning,
+    Warning {
+        /// When.
+        expires_at: Timestamp,
+    },
     /// It has ended.
-    Expired,
+    Expired {
+        /// When.
+        expires_at: Timestamp,
+    },
     /// The network said that it is dead.
-    Dead,
+    Dead {
+        /// What the network said.
+        reason: Reason,
+        /// The generation that died; the next one is another episode.
+        generation: u64,
+    },
 }
 
 /// What the passing of time did to a token.
@@ -311,6 +341,31 @@ impl Token {
         }
     }
 
+    /// Until when the access token in it can be handed out: a moment before its end, so that it still works when it
+    /// is used. `None` where the network does not say.
+    #[must_use]
+    pub fn usable_until(&self) -> Option<Timestamp> {
+        self.access_expires_at.map(|end| end - LEEWAY)
+    }
+
+    /// Whether the access token in it can be handed out at `now`.
+    #[must_use]
+    pub fn is_usable(&self, now: Timestamp) -> bool {
+        self.usable_until().is_none_or(|end| now < end)
+    }
+
+    /// Whether it is time to get a new access token.
+    #[must_use]
+    pub fn is_ending(&self, now: Timestamp) -> bool {
+        self.access_expires_at.is_some_and(|end| end - MARGIN <= now)
+    }
+
+    /// When a grant that nobody uses is refreshed, so that it does not die of idleness.
+    #[must_use]
+    pub fn idle_at(&self) -> Option<Timestamp> {
+        Some(self.access_expires_at? + self.profile.kind().idle_limit()?)
+    }
+
     /// The published name of its state at `now`.
     #[must_use]
     pub fn state_name(&self, now: Timestamp, ladder: &Ladder) -> &'static str {
@@ -363,8 +418,13 @@ impl Token {
     /// When the passing of time will do something to it next, counted from `considered_at`.
     #[must_use]
     pub fn next_due(&self, ladder: &Ladder) -> Option<Timestamp> {
-        let end = self.expires_at.filter(|_| !self.state.is_over())?;
-        ladder.steps(end).map(|(_, at)| at).filter(|at| *at > self.considered_at).min().or(Some(end))
+        if self.state.is_over() {
+            return None;
+        }
+        let step = self.expires_at.map(|end| {
+            ladder.steps(end).map(|(_, at)| at).filter(|at| *at > self.considered_at).min().unwrap_or(end)
+        });
+        step.into_iter().chain(self.idle_at()).min()
     }
 
     fn grants(&self, scope: &str) -> bool {
@@ -414,8 +474,15 @@ mod tests {
         let until = NOW + days(1);
         let (active, cooling) = (State::Active, State::CoolingDown { cooling_until: until });
         let (expired, dead) = (State::Expired, State::NeedsReauth { reason: Reason::PasswordChanged });
+        let lost = State::NeedsReauth { reason: Reason::LostAnswer };
         let died = Happening::Died(Reason::PasswordChanged);
         for (from, happening, to) in [
+            (lost, Happening::Found, Some(active)),
+            (lost, Happening::Recovered, None),
+            (active, Happening::Found, None),
+            (cooling, Happening::Found, None),
+            (expired, Happening::Found, None),
+            (dead, Happening::Found, None),
             (active, Happening::Limited(until), Some(cooling)),
             (active, Happening::Recovered, None),
             (active, Happening::Ended, Some(expired)),
@@ -467,15 +534,16 @@ mod tests {
 
     #[test]
     fn of_several_steps_that_were_passed_only_the_newest_speaks() {
-        let ladder = Ladder::default();
+        let (ladder, expires_at) = (Ladder::default(), NOW + days(60));
+        let (warning, expired) = (Step::Warning { expires_at }, Step::Expired { expires_at });
         for (passed, step) in [
             (29, None),
-            (30, Some((Step::Warning, 30))),
-            (31, Some((Step::Warning, 30))),
-            (46, Some((Step::Warning, 45))),
-            (59, Some((Step::Warning, 59))),
-            (60, Some((Step::Expired, 60))),
-            (400, Some((Step::Expired, 60))),
+            (30, Some((warning, 30))),
+            (31, Some((warning, 30))),
+            (46, Some((warning, 45))),
+            (59, Some((warning, 59))),
+            (60, Some((expired, 60))),
+            (400, Some((expired, 60))),
         ] {
             let aged = token().age(NOW + days(passed), &ladder);
             let spoken = aged.and_then(|aged| aged.step);
@@ -503,6 +571,25 @@ mod tests {
         let endless = Token { expires_at: None, ..token() };
         assert_eq!(endless.next_due(&Ladder::default()), None);
         assert_eq!(endless.age(NOW + days(4000), &Ladder::default()), None);
+    }
+
+    #[test]
+    fn a_grant_that_nobody_uses_is_due_a_month_after_its_access_token_ended() {
+        let idle = Token { expires_at: None, access_expires_at: Some(NOW), ..token() };
+        assert_eq!(idle.next_due(&Ladder::default()), Some(NOW + days(30)));
+        let dead = Token { state: State::NeedsReauth { reason: Reason::RefreshRejected }, ..idle };
+        assert_eq!(dead.next_due(&Ladder::default()), None);
+    }
+
+    #[test]
+    fn an_access_token_is_renewed_before_it_ends_and_handed_out_until_then() {
+        let token = Token { access_expires_at: Some(NOW), ..token() };
+        for (seconds_left, usable, ending) in
+            [(7200, true, false), (301, true, false), (300, true, true), (31, true, true), (30, false, true), (-1, false, true)]
+        {
+            let then = NOW - SignedDuration::from_secs(seconds_left);
+            assert_eq!((token.is_usable(then), token.is_ending(then)), (usable, ending), "{seconds_left} s before");
+        }
     }
 
     #[test]

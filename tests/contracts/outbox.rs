@@ -45,14 +45,14 @@ async fn a_step_of_a_token_is_told_once_however_often_it_is_found_due() {
         let (tenant, alice) = (tenant("acme"), subject("alice"));
         let outbox = vault.outbox(&tenant, &alice).await.unwrap();
         assert_eq!((outbox.entries.len(), outbox.arrivals), (1, 1));
-        assert_eq!((outbox.entries[0].1.step, outbox.entries[0].1.days_left), (Step::Warning, 30));
+        assert_eq!(outbox.entries[0].1.step, Step::Warning { expires_at: first + days(30) });
         let (notices, more) = vault.notices(&tenant, &alice, None, 100).await.unwrap();
         assert_eq!((notices, more), (vec![outbox.entries[0].1.clone()], None));
         assert_eq!(all_due(vault, first).await, [DueRow::Outbox(tenant, alice)], "the token is not due any more");
 
-        let (aged, _) = vault.token(&key).await.unwrap().unwrap();
+        let aged = vault.token(&key).await.unwrap().unwrap().token;
         age(vault, &key, &aged, NOW + days(60)).await.unwrap();
-        let (ended, _) = vault.token(&key).await.unwrap().unwrap();
+        let ended = vault.token(&key).await.unwrap().unwrap().token;
         assert_eq!(ended.state, State::Expired);
         assert_eq!(ended.next_due(&Ladder::default()), None);
     })

@@ -41,7 +41,8 @@ async fn completing_makes_profile_token_and_session_at_once_or_nothing() {
         let seen = vault.profile(&key.tenant, &key.profile).await.unwrap().unwrap();
         assert_eq!(seen.profile.owners, [subject("alice")].into());
         assert_eq!(seen.tokens, std::slice::from_ref(&token));
-        assert_eq!(vault.token(&key).await.unwrap(), Some((token.clone(), grant.clone())));
+        let held = vault.token(&key).await.unwrap().unwrap();
+        assert_eq!((&held.token, &held.grant, held.renewal.fence), (&token, &grant, token.generation));
         let completed = flows.find(&session.id).await.unwrap().unwrap();
         assert_eq!((completed.session.status, completed.grant), (Status::Completed, None));
 
@@ -62,17 +63,20 @@ async fn a_new_secret_replaces_the_one_that_was_read_and_leaves_owner_and_switch
         let (_, token) = token_of(&session, "42", 2);
         let grant = sealed_grant(GrantPlace::of_token(&key.tenant, &token));
         let old = Revocation::new(Network::X, APP, "42", sealed_grant(GrantPlace::of_token(&key.tenant, &before)));
-        let attach = async |read: u64| {
-            let replaced = Some((read, Some(old.clone())));
+        let read = vault.token(&key).await.unwrap().unwrap();
+        let attach = async |generation: u64| {
+            let mut read = read.clone();
+            read.token.generation = generation;
+            let replaced = Some((&read, Some(old.clone())));
             vault.attach(flows, &session, &token, &grant, replaced, &Ladder::default(), NOW).await
         };
         assert!(matches!(attach(7).await, Err(StoreError::Conflict)), "another generation was read");
         assert!(flows.take_due(&old.id, NOW).await.unwrap().is_none());
 
         attach(1).await.unwrap();
-        let (after, sealed) = vault.token(&key).await.unwrap().unwrap();
-        assert_eq!((after.generation, after.allow.private_messages), (2, true));
-        assert_eq!(sealed, grant);
+        let after = vault.token(&key).await.unwrap().unwrap();
+        assert_eq!((after.token.generation, after.token.allow.private_messages), (2, true));
+        assert_eq!(after.grant, grant);
         assert!(flows.take_due(&old.id, NOW).await.unwrap().is_some(), "what was replaced is to be revoked");
         let profile = vault.profile(&key.tenant, &key.profile).await.unwrap().unwrap().profile;
         assert_eq!(profile.owners, [subject("alice")].into());
@@ -168,7 +172,7 @@ async fn a_token_is_deleted_together_with_leaving_its_revocation() {
         assert!(vault.lives_on(Network::Facebook, APP, "1001").await.unwrap(), "globex lives on it");
         assert!(!vault.lives_on(Network::X, APP, "1001").await.unwrap());
 
-        let (theirs, _) = vault.token(&other).await.unwrap().unwrap();
+        let theirs = vault.token(&other).await.unwrap().unwrap().token;
         vault.delete_token(flows, &other, &theirs, &revocation(&theirs), NOW).await.unwrap();
         assert!(!vault.lives_on(Network::Facebook, APP, "1001").await.unwrap());
 
@@ -188,12 +192,13 @@ async fn a_person_is_remembered_by_the_newest_address() {
             subject: subject("auth0|alice#1"),
             email: email.map(str::to_owned),
             roles: BTreeSet::new(),
+            scope: BTreeSet::new(),
             issued_at: NOW,
         };
         let user = async || vault.user(&tenant("acme"), &subject("auth0|alice#1"), true).await.unwrap();
         assert_eq!(user().await, User::default());
         for email in [Some("alice@acme.example"), Some("a.meyer@acme.example"), None] {
-            vault.remember(&caller(email), NOW).await.unwrap();
+            vault.remember(&caller(email), &user().await, NOW).await.unwrap();
             assert_eq!(user().await.email.as_deref(), email);
         }
     })

@@ -1,7 +1,11 @@
 //! A mail that the mail service does not take, may have taken, or that nobody finished sending.
 
+use std::net::SocketAddr;
+
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::json;
+use shared::mail::{Letter, Mailer, SendError};
+use tokio::net::{TcpListener, TcpSocket};
 
 use super::{called, end_of, mails_to, notices, number, reauthenticate, rows_with, strike};
 use crate::{
@@ -48,6 +52,28 @@ async fn a_mail_that_was_refused_is_only_late_and_one_that_was_not_answered_is_n
         }
     }
     assert_eq!(notices(&alice).await.len(), 7, "in the product each step is said, whatever becomes of the mail");
+}
+
+// S61
+#[tokio::test]
+async fn a_mail_service_that_is_not_even_reached_has_sent_nothing_and_one_that_hangs_up_may_have() {
+    let world = World::start().await;
+    let mail_through = async |service: SocketAddr| {
+        let aws = world.sandbox.aws_config().to_builder().endpoint_url(format!("http://{service}")).build();
+        let mailer = Mailer::new(&aws, "tokens@example.org").unwrap();
+        let [subject, text, html] = ["Sign in again", "", ""].map(str::to_owned);
+        mailer.send("alice@acme.example", &Letter { subject, text, html }, world.sandbox.clock().now()).await
+    };
+
+    let nobody_listens = TcpSocket::new_v4().unwrap();
+    nobody_listens.bind(([127, 0, 0, 1], 0).into()).unwrap();
+    let sent = mail_through(nobody_listens.local_addr().unwrap()).await;
+    assert!(matches!(sent, Err(SendError::Later(_))), "{sent:?}");
+
+    let hangs_up = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = hangs_up.local_addr().unwrap();
+    let (sent, ()) = tokio::join!(mail_through(address), async { drop(hangs_up.accept().await.unwrap()) });
+    assert!(matches!(sent, Err(SendError::Unanswered(_))), "{sent:?}");
 }
 
 // S57, S59

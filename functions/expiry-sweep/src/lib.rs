@@ -11,20 +11,20 @@ use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 use shared::{
     access::{Subject, TenantId},
-    clock::Clock,
+    clock::{Clock, Deadline},
     connect::Ending,
     edge::Fatal,
     mail::{Mailer, SendError},
+    refresh::{Access, RefreshError, Refresher, Wanted},
     revoke::{Revoked, Revoker},
     store::{
         StoreError,
         flows::{DueFlow, Flow, Revocation},
         outbox::{MAIL_INTERVAL, Notice, Outbox, Sending, Sent},
-        profiles::{DueRow, TokenKey},
+        profiles::{DueRow, Held, TokenKey},
     },
-    token::{Ladder, Step},
+    token::{Ladder, State, Step, Token},
 };
-use tokio::time::Instant;
 
 mod letter;
 
@@ -40,10 +40,15 @@ const REFUSED_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 /// Whose outboxes are looked at.
 type People = BTreeSet<(TenantId, Subject)>;
 
+/// An attempt to refresh may run so long: longer than this function lives.
+pub const REFRESH_LEASE: SignedDuration = SignedDuration::from_secs(245);
+
 /// Everything that this function can reach; the same list as its IAM statements.
 pub struct Sweep {
     /// The tables, the keys, the apps and the networks, to end grants.
     pub revoker: Revoker,
+    /// The same, and the spill queue, to keep grants alive.
+    pub refresher: Refresher,
     /// Writes to people.
     pub mailer: Mailer,
     /// The page that signs a person in and begins reauthenticating a profile.
@@ -59,6 +64,12 @@ pub struct Summary {
     pub warned: u32,
     /// Tokens that ended.
     pub expired: u32,
+    /// Grants that nobody used for long and that were refreshed.
+    pub renewed: u32,
+    /// Such grants that could not be refreshed now; they stay due.
+    pub unrenewed: u32,
+    /// Tokens that their network said are dead.
+    pub died: u32,
     /// Mails that the mail service took.
     pub mailed: u32,
     /// Mails that may have been sent: no answer came.
@@ -93,7 +104,7 @@ impl Sweep {
     /// # Errors
     /// When the tables cannot be asked what is due.
     pub async fn run(&self) -> Result<Summary, StoreError> {
-        let deadline = Instant::now() + BUDGET;
+        let deadline = Deadline::after(BUDGET);
         let mut summary = Summary::default();
         let people = self.age_tokens(&mut summary, deadline).await?;
         self.end_grants(&mut summary, deadline).await?;
@@ -104,7 +115,7 @@ impl Sweep {
     }
 
     /// Ages the tokens that are due; tells whose outboxes are due now.
-    async fn age_tokens(&self, summary: &mut Summary, deadline: Instant) -> Result<People, StoreError> {
+    async fn age_tokens(&self, summary: &mut Summary, deadline: Deadline) -> Result<People, StoreError> {
         let (vault, now) = (&self.revoker.vault, self.clock.now());
         let (mut cursor, mut people) = (vault.due_cursor(), People::new());
         while let Some(rows) = vault.due(&mut cursor, now).await? {
@@ -116,20 +127,15 @@ impl Sweep {
                         continue;
                     }
                 };
-                if Instant::now() > deadline {
+                if deadline.left().is_zero() {
                     summary.unfinished = true;
                     return Ok(people);
                 }
-                match self.age(&key, now).await {
-                    Ok(Some((step, owner))) => {
-                        match step {
-                            Step::Warning => summary.warned += 1,
-                            Step::Expired => summary.expired += 1,
-                            Step::Dead => {}
-                        }
+                match self.see_to(&key, summary, deadline, now).await {
+                    Ok(Some(owner)) => {
                         people.insert((key.tenant, owner));
                     }
-                    Ok(None) | Err(StoreError::Conflict) => {}
+                    Ok(None) | Err(RefreshError::Store(StoreError::Conflict)) => {}
                     Err(error) => {
                         summary.failed += 1;
                         tracing::error!(tenant = %key.tenant, profile = %key.profile, %error, "a due token failed");
@@ -140,25 +146,67 @@ impl Sweep {
         Ok(people)
     }
 
-    /// Ages one token; tells the step of which its owner was told.
-    async fn age(&self, key: &TokenKey, now: Timestamp) -> Result<Option<(Step, Subject)>, StoreError> {
-        let (vault, ladder) = (&self.revoker.vault, Ladder::default());
-        let Some((token, _)) = vault.token(key).await? else { return Ok(None) };
-        let Some(aged) = token.age(now, &ladder) else {
-            // not due by our reading: the index was behind, or the ladder changed
-            vault.reschedule(key, &token, &ladder).await?;
-            return Ok(None);
-        };
-        vault.age(key, &token, aged, &ladder, now).await?;
-        Ok(aged.step.map(|(step, _)| (step, token.owner)))
+    /// Does what is due for one token; tells whom something was told.
+    async fn see_to(
+        &self,
+        key: &TokenKey,
+        summary: &mut Summary,
+        deadline: Deadline,
+        now: Timestamp,
+    ) -> Result<Option<Subject>, RefreshError> {
+        let Some(held) = self.revoker.vault.token(key).await? else { return Ok(None) };
+        if !held.token.state.is_over() && held.token.idle_at().is_some_and(|at| at <= now) {
+            return self.keep_alive(key, held, summary, deadline).await;
+        }
+        let step = self.age(key, &held.token, now).await?;
+        match step {
+            None => return Ok(None),
+            Some(Step::Warning { .. }) => summary.warned += 1,
+            Some(Step::Expired { .. }) => summary.expired += 1,
+            Some(Step::Dead { .. }) => summary.died += 1,
+        }
+        Ok(Some(held.token.owner))
     }
 
-    async fn end_grants(&self, summary: &mut Summary, deadline: Instant) -> Result<(), StoreError> {
+    /// Ages one token; tells the step of which its owner was told.
+    async fn age(&self, key: &TokenKey, token: &Token, now: Timestamp) -> Result<Option<Step>, StoreError> {
+        let (vault, ladder) = (&self.revoker.vault, Ladder::default());
+        let Some(aged) = token.age(now, &ladder) else {
+            // not due by our reading: the index was behind, or the ladder changed
+            vault.reschedule(key, token, &ladder).await?;
+            return Ok(None);
+        };
+        vault.age(key, token, aged, &ladder, now).await?;
+        Ok(aged.step.map(|(step, _)| step))
+    }
+
+    /// Refreshes a grant that nobody used for long; its network would end it otherwise.
+    async fn keep_alive(
+        &self,
+        key: &TokenKey,
+        held: Held,
+        summary: &mut Summary,
+        deadline: Deadline,
+    ) -> Result<Option<Subject>, RefreshError> {
+        let generation = held.token.generation;
+        match self.refresher.access(key, held, Wanted::WhenDue, deadline).await? {
+            Access::Good(held, _) if held.token.generation != generation => summary.renewed += 1,
+            Access::Good(..) | Access::Busy | Access::Later(_) => summary.unrenewed += 1,
+            Access::Over(held) => {
+                summary.died += 1;
+                return Ok(Some(held.token.owner));
+            }
+            Access::Gone => {}
+        }
+        Ok(None)
+    }
+
+    async fn end_grants(&self, summary: &mut Summary, deadline: Deadline) -> Result<(), StoreError> {
         let (flows, now) = (&self.revoker.flows, self.clock.now());
         let mut cursor = flows.due_cursor();
         while let Some(ids) = flows.due(&mut cursor, now).await? {
             for id in ids {
-                if Instant::now() > deadline {
+                if deadline.left().is_zero() {
                     summary.unfinished = true;
                     return Ok(());
                 }
@@ -209,10 +257,10 @@ impl Sweep {
         }
     }
 
-    async fn mail_outboxes(&self, people: &People, summary: &mut Summary, deadline: Instant) {
+    async fn mail_outboxes(&self, people: &People, summary: &mut Summary, deadline: Deadline) {
         let now = self.clock.now();
         for (tenant, person) in people {
-            if Instant::now() > deadline {
+            if deadline.left().is_zero() {
                 summary.unfinished = true;
                 return;
             }
@@ -311,11 +359,17 @@ impl Sweep {
         Ok((wanted, stale))
     }
 
-    /// Whether a token still ends when the notice says so, and has or has not ended as it says.
+    /// Whether a token still is as the notice says: about to end then, ended then, or dead and not signed in for since.
     async fn is_true(&self, tenant: &TenantId, notice: &Notice) -> Result<bool, StoreError> {
         let key = TokenKey { tenant: tenant.clone(), profile: notice.profile.clone(), token: notice.token_id.clone() };
-        let Some((token, _)) = self.revoker.vault.token(&key).await? else { return Ok(false) };
-        Ok(token.expires_at == Some(notice.expires_at) && token.state.is_over() == (notice.step == Step::Expired))
+        let Some(Held { token, .. }) = self.revoker.vault.token(&key).await? else { return Ok(false) };
+        Ok(match notice.step {
+            Step::Warning { expires_at } => token.expires_at == Some(expires_at) && !token.state.is_over(),
+            Step::Expired { expires_at } => token.expires_at == Some(expires_at) && token.state.is_over(),
+            Step::Dead { reason, generation } => {
+                token.generation == generation && token.state == State::NeedsReauth { reason }
+            }
+        })
     }
 }
 

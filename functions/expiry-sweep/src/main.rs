@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use expiry_sweep::Sweep;
+use expiry_sweep::{REFRESH_LEASE, Sweep};
 use lambda_runtime::{LambdaEvent, service_fn};
 use shared::{
     apps::Apps,
@@ -13,24 +13,29 @@ use shared::{
     keys::{KeysConfig, TenantKeys},
     mail::Mailer,
     random::Random,
+    refresh::Refresher,
     revoke::Revoker,
+    spill::Spill,
     store::{Shards, flows::Flows, profiles::Vault},
 };
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Fatal> {
     edge::init_logging();
-    let (aws, clock) = (cloud::config().await, Clock::system());
+    let (aws, clock, random) = (cloud::config().await, Clock::system(), Random::system());
     let shards = Shards::new(variable("DUE_SHARDS")?.parse()?);
     let keys = KeysConfig { table: variable("KEYS_TABLE")?, kms_key: variable("KMS_KEY")?, stage: variable("STAGE")? };
+    let revoker = Revoker {
+        vault: Vault::new(&aws, &variable("VAULT_TABLE")?, shards),
+        flows: Flows::new(&aws, &variable("FLOWS_TABLE")?, shards),
+        keys: Arc::new(TenantKeys::new(&aws, keys, clock.clone(), random.clone())),
+        apps: Apps::new(&aws, &variable("APPS_SECRET")?, &variable("GRAPH_VERSION")?, clock.clone()),
+        exchange: Exchange::new(cloud::endpoints()?)?,
+    };
+    let spill = Spill::new(&aws, &variable("SPILL_QUEUE")?);
     let sweep = Sweep {
-        revoker: Revoker {
-            vault: Vault::new(&aws, &variable("VAULT_TABLE")?, shards),
-            flows: Flows::new(&aws, &variable("FLOWS_TABLE")?, shards),
-            keys: Arc::new(TenantKeys::new(&aws, keys, clock.clone(), Random::system())),
-            apps: Apps::new(&aws, &variable("APPS_SECRET")?, &variable("GRAPH_VERSION")?, clock.clone()),
-            exchange: Exchange::new(cloud::endpoints()?)?,
-        },
+        refresher: Refresher::beside(&revoker, spill, clock.clone(), random, REFRESH_LEASE),
+        revoker,
         mailer: Mailer::new(&aws, &variable("MAIL_FROM")?)?,
         reauthenticate_url: variable("REAUTHENTICATE_URL")?,
         clock,

@@ -19,7 +19,7 @@ use shared::{
     apps::{App, Apps},
     clock::Clock,
     connect::{ConnectSession, Ending, Granted, Outcome, Status},
-    edge::{self, ApiError, Code, Path},
+    edge::{self, ApiError, Path},
     exchange::Exchange,
     grant::{GrantPlace, SealedGrant, open_verifier},
     keys::TenantKeys,
@@ -28,10 +28,7 @@ use shared::{
     profile::Network,
     random::Random,
     secret::{FlowCookie, LinkSecret, SecretHash},
-    store::{
-        StoreError,
-        flows::{Flow, Flows, Revocation},
-    },
+    store::flows::{Flow, Flows, Revocation},
 };
 
 mod answer;
@@ -87,20 +84,19 @@ impl Callback {
 
         // what can fail without using the state up comes first: the page can then be reloaded
         let app_id = session.app.clone().unwrap_or_default();
-        let app = self.apps.by_client_id(network, &app_id).await.map_err(obstacle)?;
-        self.keys.current(session.tenant.as_str()).await.map_err(obstacle)?;
+        let app = self.apps.by_client_id(network, &app_id).await.map_err(Obstacle::from_failure)?;
+        self.keys.current(session.tenant.as_str()).await.map_err(Obstacle::from_failure)?;
         let verifier = match &verifier {
-            Some(sealed) => {
-                Some(open_verifier(&self.keys, &session.tenant, &session.id, sealed).await.map_err(obstacle)?)
-            }
+            Some(sealed) => Some(
+                open_verifier(&self.keys, &session.tenant, &session.id, sealed)
+                    .await
+                    .map_err(Obstacle::from_failure)?,
+            ),
             None => None,
         };
 
         let attempt = SecretHash::of(&self.random.token());
-        self.flows.consume(&session, &attempt, now).await.map_err(|error| match error {
-            StoreError::Conflict => Obstacle::LinkUsed,
-            other => obstacle(other),
-        })?;
+        self.flows.consume(&session, &attempt, now).await.map_err(Obstacle::from_failure)?;
         session.status = Status::Redeeming;
 
         let code = match answer.outcome {
@@ -126,7 +122,7 @@ impl Callback {
     /// The session that this answer is for, if this browser started it and nobody came back yet.
     async fn find(&self, network: Network, answer: &Answer, headers: &HeaderMap) -> Result<Flow, Obstacle> {
         let state: &LinkSecret = &answer.state;
-        let flow = self.flows.find(&state.id).await.map_err(obstacle)?.ok_or(Obstacle::LinkUnknown)?;
+        let flow = self.flows.find(&state.id).await.map_err(Obstacle::from_failure)?.ok_or(Obstacle::LinkUnknown)?;
         let session = &flow.session;
         if !state.is(session.oauth_state.as_ref()) || session.kind.network() != network {
             return Err(Obstacle::LinkUnknown);
@@ -207,7 +203,7 @@ impl Callback {
         match (self.flows.end(session, &ending, revocation, now).await, left) {
             (Ok(()), _) => land(session, &Outcome::Error(ending.code)),
             (Err(error), Some((_, app, grant))) => Err(self.let_go(session, app, grant, error.into()).await),
-            (Err(error), None) => Err(obstacle(error)),
+            (Err(error), None) => Err(Obstacle::from_failure(error)),
         }
     }
 
@@ -220,7 +216,7 @@ impl Callback {
         {
             tracing::error!(session = %session.id, %network, %failure, "a grant could be neither kept nor revoked");
         }
-        obstacle(error)
+        Obstacle::from_failure(error)
     }
 }
 
@@ -229,16 +225,6 @@ fn land(session: &ConnectSession, outcome: &Outcome) -> Result<Response, Obstacl
     let mut response = edge::see_other(&session.return_to(outcome)).map_err(|_| Obstacle::Misconfigured)?;
     FlowCookie::take_back(response.headers_mut(), &session.id);
     Ok(response)
-}
-
-fn obstacle(error: impl Into<ApiError>) -> Obstacle {
-    let error = error.into();
-    error.log();
-    match error.code() {
-        Code::Unavailable => Obstacle::Unavailable,
-        Code::Conflict => Obstacle::LinkUsed,
-        _ => Obstacle::Misconfigured,
-    }
 }
 
 /// A code that a network's redirect brings is no longer than this.

@@ -20,7 +20,7 @@ use shared::{
     apps::Apps,
     clock::Clock,
     connect::{STEP_LIMIT, Status, redirect_uri},
-    edge::{self, ApiError, Code, Query},
+    edge::{self, ApiError, Query},
     exchange::Endpoints,
     grant::seal_verifier,
     keys::TenantKeys,
@@ -28,10 +28,7 @@ use shared::{
     page::Obstacle,
     random::Random,
     secret::{FlowCookie, LinkSecret},
-    store::{
-        StoreError,
-        flows::{Departure, Flows},
-    },
+    store::flows::{Departure, Flows},
 };
 
 /// Everything that this function can reach; the same list as its IAM statements.
@@ -76,7 +73,7 @@ impl Start {
     async fn depart(&self, ticket: &SecretString) -> Result<Response, Obstacle> {
         let now = self.clock.now();
         let ticket = LinkSecret::parse(ticket.expose_secret()).ok_or(Obstacle::LinkUnknown)?;
-        let flow = self.flows.find(&ticket.id).await.map_err(obstacle)?.ok_or(Obstacle::LinkUnknown)?;
+        let flow = self.flows.find(&ticket.id).await.map_err(Obstacle::from_failure)?.ok_or(Obstacle::LinkUnknown)?;
         let session = flow.session;
         match session.status {
             _ if !ticket.is(Some(&session.ticket)) => return Err(Obstacle::LinkUnknown),
@@ -86,14 +83,16 @@ impl Start {
         }
 
         let network = session.kind.network();
-        let app = self.apps.for_connecting(network, session.token).await.map_err(obstacle)?;
+        let app = self.apps.for_connecting(network, session.token).await.map_err(Obstacle::from_failure)?;
         let state = LinkSecret::new(session.id.clone(), &self.random);
         let cookie = FlowCookie::new(session.id.clone(), &self.random);
         let verifier = network.provider().supports_pkce().then(|| self.random.token());
         let sealed = match &verifier {
-            Some(verifier) => {
-                Some(seal_verifier(&self.keys, &session.tenant, &session.id, verifier).await.map_err(obstacle)?)
-            }
+            Some(verifier) => Some(
+                seal_verifier(&self.keys, &session.tenant, &session.id, verifier)
+                    .await
+                    .map_err(Obstacle::from_failure)?,
+            ),
             None => None,
         };
         let redirect_uri = redirect_uri(&self.public_url, network);
@@ -114,10 +113,7 @@ impl Start {
             redirect_uri,
             app: app.client_id,
         };
-        self.flows.depart(&session, departure, now).await.map_err(|error| match error {
-            StoreError::Conflict => Obstacle::LinkUsed,
-            other => obstacle(other),
-        })?;
+        self.flows.depart(&session, departure, now).await.map_err(Obstacle::from_failure)?;
         let mut response =
             edge::see_other(self.endpoints.locate(&url).as_str()).map_err(|_| Obstacle::Misconfigured)?;
         cookie.set(response.headers_mut(), STEP_LIMIT);
@@ -128,13 +124,4 @@ impl Start {
 /// RFC 7636 §4.2, method S256.
 fn code_challenge(verifier: &SecretString) -> String {
     URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, verifier.expose_secret().as_bytes()))
-}
-
-fn obstacle(error: impl Into<ApiError>) -> Obstacle {
-    let error = error.into();
-    error.log();
-    match error.code() {
-        Code::Unavailable => Obstacle::Unavailable,
-        _ => Obstacle::Misconfigured,
-    }
 }

@@ -1,4 +1,4 @@
-//! Connect sessions, profiles, tokens and notices: the part of the API that people's programs use.
+//! Connect sessions, profiles, tokens, rules and notices: the part of the API that people's programs use.
 //!
 //! The tenant of every row comes from the verified caller. What belongs to another tenant is
 //! answered exactly like what does not exist. No route answers with a secret of any kind.
@@ -6,7 +6,7 @@
 use std::sync::Arc;
 
 use axum::{Router, extract::FromRequestParts, routing::get};
-use http::request::Parts;
+use http::{header, request::Parts};
 use shared::{
     access::{Caller, Operation, Relation},
     apps::Apps,
@@ -30,12 +30,13 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 mod notices;
 mod profiles;
+mod rules;
 mod sessions;
 mod view;
 
 /// Everything that this function can reach; the same list as its IAM statements.
 pub struct Tokens {
-    /// Profiles, tokens, notices.
+    /// Profiles, tokens, rules, notices.
     pub vault: Vault,
     /// Connect sessions.
     pub flows: Flows,
@@ -51,7 +52,7 @@ pub struct Tokens {
     pub return_urls: ReturnUrls,
     /// The time.
     pub clock: Clock,
-    /// Session ids and tickets.
+    /// Ids and tickets.
     pub random: Random,
 }
 
@@ -84,11 +85,17 @@ fn described() -> OpenApiRouter<Arc<Tokens>> {
         .routes(routes!(profiles::look, profiles::delete))
         .routes(routes!(profiles::tokens))
         .routes(routes!(profiles::change_token, profiles::delete_token))
+        .routes(routes!(rules::list, rules::create))
+        .routes(routes!(rules::change, rules::delete))
         .routes(routes!(notices::list))
         .routes(routes!(notices::dismiss))
 }
 
-/// The description of the API (OpenAPI 3.1), made from the same declarations as the routes.
+/// The description of the whole API (OpenAPI 3.1), this function's part and that of every other: a golden file, which
+/// a test makes from what the functions declare.
+const DESCRIPTION: &[u8] = include_bytes!("../openapi.json");
+
+/// This function's part of the API's description, made from the same declarations as its routes.
 #[must_use]
 pub fn openapi() -> openapi::OpenApi {
     described().into_openapi()
@@ -97,11 +104,8 @@ pub fn openapi() -> openapi::OpenApi {
 /// The routes of this function.
 pub fn routes(tokens: Tokens) -> Router {
     let clock = tokens.clock.clone();
-    let (routes, description) = described().split_for_parts();
-    let description = axum::Json(description);
-    let routes = routes
-        .with_state(Arc::new(tokens))
-        .route("/openapi.json", get(move || std::future::ready(description.clone())));
+    let description = || async { ([(header::CONTENT_TYPE, "application/json")], DESCRIPTION) };
+    let routes = Router::from(described()).with_state(Arc::new(tokens)).route("/openapi.json", get(description));
     edge::around(routes, clock)
 }
 
@@ -121,7 +125,9 @@ impl Tokens {
 /// function.
 ///
 /// API Gateway keeps the authorizer's answer for minutes; the row is read strongly, so that a
-/// removal takes effect at once.
+/// removal takes effect at once. Whoever is admitted is remembered. Where that fails, what only
+/// shows something goes on without it; a change fails, because what comes of it is told to
+/// whomever the memory names.
 struct Admitted(Caller);
 
 impl FromRequestParts<Arc<Tokens>> for Admitted {
@@ -136,9 +142,16 @@ impl FromRequestParts<Arc<Tokens>> for Admitted {
         if user.removed_at.is_some_and(|removed| caller.issued_at <= removed) {
             return Err(ApiError::new(Code::Unauthenticated, "You were removed. Ask an administrator."));
         }
+        match tokens.vault.remember(&caller, &user, tokens.clock.now()).await {
+            Err(error) if parts.method.is_safe() => tracing::warn!(%error, "a caller is not remembered"),
+            remembered => remembered?,
+        }
         Ok(Self(caller))
     }
 }
+
+/// A refresh may change a token at the very moment that a person changes it too: then it is looked at again, so often.
+const TRIES: u32 = 3;
 
 /// The words for whoever lacks the role that most changes need.
 const NEEDS_INTERACTION: &str = "This needs the role responder or manager, and the thing must be your own.";

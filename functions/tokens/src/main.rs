@@ -1,4 +1,4 @@
-//! Connect sessions, profiles, tokens and notices.
+//! Connect sessions, profiles, tokens, rules and notices.
 
 use std::sync::Arc;
 

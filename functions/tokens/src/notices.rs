@@ -9,7 +9,7 @@ use shared::{
     edge::{ApiError, Code, Path, Problem, Query},
     profile::ProfileId,
     store::outbox::{Notice, is_notice_id},
-    token::{Step, TokenId},
+    token::{Reason, Step, TokenId, days_left},
 };
 use utoipa::{IntoParams, ToSchema};
 
@@ -31,7 +31,7 @@ pub(crate) struct Listed {
 #[schema(as = Notice)]
 pub(crate) struct NoticeView {
     id: String,
-    /// `token_expiring` or `token_expired`.
+    /// `token_expiring`, `token_expired` or `token_needs_reauth`.
     kind: &'static str,
     #[schema(value_type = String)]
     profile_id: ProfileId,
@@ -39,11 +39,16 @@ pub(crate) struct NoticeView {
     token_id: TokenId,
     /// The profile's name.
     name: String,
-    /// The days that were left when it was written, a begun day counted as one.
-    days_left: i64,
-    /// When the token ends, or ended.
-    #[schema(value_type = String, format = DateTime)]
-    expires_at: Timestamp,
+    /// The days that were left when it was written, a begun day counted as one; absent when the token died before its time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    days_left: Option<i64>,
+    /// When the token ends, or ended; absent when it died before its time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    /// Why it needs to be reauthenticated before its time.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<Reason>,
     /// When it was written.
     #[schema(value_type = String, format = DateTime)]
     at: Timestamp,
@@ -52,18 +57,20 @@ pub(crate) struct NoticeView {
 
 impl From<Notice> for NoticeView {
     fn from(notice: Notice) -> Self {
+        let (kind, expires_at, reason) = match notice.step {
+            Step::Warning { expires_at } => ("token_expiring", Some(expires_at), None),
+            Step::Expired { expires_at } => ("token_expired", Some(expires_at), None),
+            Step::Dead { reason, .. } => ("token_needs_reauth", None, Some(reason)),
+        };
         Self {
             id: notice.id,
-            kind: match notice.step {
-                Step::Warning => "token_expiring",
-                Step::Expired => "token_expired",
-                Step::Dead => "token_needs_reauth",
-            },
+            kind,
             profile_id: notice.profile,
             token_id: notice.token_id,
             name: notice.name,
-            days_left: notice.days_left,
-            expires_at: notice.expires_at,
+            days_left: expires_at.map(|end| days_left(end, notice.at)),
+            expires_at,
+            reason,
             at: notice.at,
             dismissed: notice.dismissed,
         }

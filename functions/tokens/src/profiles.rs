@@ -11,8 +11,9 @@ use shared::{
     profile::{ProfileId, Switch},
     revoke::Revoked,
     store::{
+        StoreError,
         flows::Revocation,
-        profiles::{ProfileWithTokens, TokenKey},
+        profiles::{Held, ProfileWithTokens, TokenKey},
     },
     token::{Ladder, Token, TokenId},
 };
@@ -20,7 +21,7 @@ use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    Admitted, NEEDS_INTERACTION, Tokens,
+    Admitted, NEEDS_INTERACTION, TRIES, Tokens,
     view::{ProfileView, TokenView},
 };
 
@@ -285,17 +286,24 @@ fn lost(seen: &ProfileWithTokens, goes: impl Fn(&Token) -> bool, now: Timestamp)
 
 impl Tokens {
     /// A profile of the caller's organisation, read strongly.
-    async fn see(&self, caller: &Caller, id: &ProfileId) -> Result<ProfileWithTokens, ApiError> {
+    pub(crate) async fn see(&self, caller: &Caller, id: &ProfileId) -> Result<ProfileWithTokens, ApiError> {
         self.vault.profile(&caller.tenant, id).await?.ok_or_else(ApiError::not_found)
     }
 
     /// Deletes a token and leaves its grant to be revoked; `None` when it is gone already.
     async fn delete(&self, key: &TokenKey) -> Result<Option<Revocation>, ApiError> {
-        let Some((token, grant)) = self.vault.token(key).await? else { return Ok(None) };
-        let revocation = Revocation::new(key.profile.kind().network(), &token.app, &token.login, grant);
-        let at = self.clock.now() + SWEEP_TAKES_OVER;
-        self.vault.delete_token(&self.flows, key, &token, &revocation, at).await?;
-        Ok(Some(revocation))
+        let mut tries = 0;
+        loop {
+            let Some(Held { token, grant, .. }) = self.vault.token(key).await? else { return Ok(None) };
+            let revocation = Revocation::new(key.profile.kind().network(), &token.app, &token.login, grant);
+            let at = self.clock.now() + SWEEP_TAKES_OVER;
+            tries += 1;
+            match self.vault.delete_token(&self.flows, key, &token, &revocation, at).await {
+                // it was renewed at this very moment: what is there now has to go
+                Err(StoreError::Conflict) if tries < TRIES => {}
+                deleted => return Ok(deleted.map(|()| Some(revocation))?),
+            }
+        }
     }
 
     /// Tries the revocations at once. What fails is retried by the sweep until it is done.

@@ -12,19 +12,20 @@ use shared::{
     connect::{ConnectSession, Ending, Granted, STEP_LIMIT, Status, Wanted},
     edge::{ApiError, Code, Json, Path, Problem},
     grant::{GrantPlace, SealedGrant},
-    network::Reach,
+    keys::Sealer,
+    network::{Grant, Reach},
     profile::{Kind, ProfileId, TokenKind},
     secret::{LinkSecret, SessionId},
     store::{
         StoreError,
         flows::{Flow, Revocation},
-        profiles::TokenKey,
+        profiles::{Held, TokenKey},
     },
     token::{Allow, Ladder, State as TokenState, Token, TokenId},
 };
 use utoipa::ToSchema;
 
-use crate::{Admitted, Tokens, view::ProfileView};
+use crate::{Admitted, TRIES, Tokens, view::ProfileView};
 
 /// What is to be connected.
 #[derive(Deserialize, ToSchema)]
@@ -232,7 +233,6 @@ pub(crate) async fn complete(
         return Err(ApiError::new(Code::InvalidRequest, "There is nothing to select in this session."));
     }
 
-    tokens.vault.remember(&caller, now).await?;
     tokens.attach(&flow.session, granted, grant, &profile, now).await?;
     let seen = tokens.vault.profile(&caller.tenant, &profile).await?;
     let seen = seen.ok_or_else(|| ApiError::new(Code::Conflict, "The profile was deleted at the same time."))?;
@@ -292,16 +292,44 @@ impl Tokens {
     ) -> Result<(), ApiError> {
         let id = TokenId::new(session.token, &session.subject);
         let key = TokenKey { tenant: session.tenant.clone(), profile: profile.clone(), token: id };
-        let before = self.vault.token(&key).await?;
+        let grant = parked.open(&self.keys).await?;
+        let sealer = self.keys.sealer(key.tenant.as_str()).await?;
+        let mut before = self.vault.token(&key).await?;
+        for tries in 1.. {
+            match self.attach_to(before.as_ref(), session, granted, &grant, &key, &sealer, now).await {
+                Err(StoreError::Conflict) => {}
+                attached => return Ok(attached?),
+            }
+            // the token was renewed at this very moment, or the session is over
+            let seen = self.vault.token(&key).await?;
+            if tries == TRIES || seen == before {
+                break;
+            }
+            before = seen;
+        }
+        let detail = "The session was completed, or the token changed, at the same time. Look at the session.";
+        Err(ApiError::new(Code::Conflict, detail))
+    }
+
+    /// Attaches the grant to a token as it was read `before`.
+    #[expect(clippy::too_many_arguments, reason = "one transaction over four rows")]
+    async fn attach_to(
+        &self,
+        before: Option<&Held>,
+        session: &ConnectSession,
+        granted: &Granted,
+        grant: &Grant,
+        key: &TokenKey,
+        sealer: &Sealer,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         // never a generation that this token had before, even if it was deleted meanwhile
         let first = u64::try_from(now.as_second()).unwrap_or_default();
-        let generation = before.as_ref().map_or(first, |(before, _)| first.max(before.generation + 1));
-
-        let grant = parked.open(&self.keys).await?;
-        let place = GrantPlace::of(&key.tenant, profile, &key.token, generation);
-        let sealed = SealedGrant::seal(&self.keys, place, &grant).await?;
+        let generation = before.map_or(first, |before| first.max(before.renewal.fence + 1));
+        let place = GrantPlace::of(&key.tenant, &key.profile, &key.token, generation);
+        let sealed = SealedGrant::seal_with(sealer, place, grant);
         let token = Token {
-            profile: profile.clone(),
+            profile: key.profile.clone(),
             name: granted.account.name.clone(),
             token: session.token,
             owner: session.subject.clone(),
@@ -317,20 +345,12 @@ impl Tokens {
             generation,
         };
         let network = session.kind.network();
-        let replaced = before.map(|(before, sealed)| {
+        let replaced = before.map(|before| {
             // what the new grant replaces is ended where that ends nothing else
             let ends = network.provider().revocation_reach() == Reach::Grant;
-            let revocation = ends.then(|| Revocation::new(network, &before.app, &before.login, sealed));
-            (before.generation, revocation)
+            let Token { app, login, .. } = &before.token;
+            (before, ends.then(|| Revocation::new(network, app, login, before.grant.clone())))
         });
-        self.vault.attach(&self.flows, session, &token, &sealed, replaced, &Ladder::default(), now).await.map_err(
-            |error| match error {
-                StoreError::Conflict => ApiError::new(
-                    Code::Conflict,
-                    "The session was completed, or the token changed, at the same time. Look at the session.",
-                ),
-                other => other.into(),
-            },
-        )
+        self.vault.attach(&self.flows, session, &token, &sealed, replaced, &Ladder::default(), now).await
     }
 }

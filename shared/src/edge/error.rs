@@ -10,7 +10,7 @@ use utoipa::{
     openapi::{self, RefOr},
 };
 
-use crate::{apps::AppsError, keys::KeysError, store::StoreError};
+use crate::{apps::AppsError, keys::KeysError, refresh::RefreshError, store::StoreError};
 
 /// The stable codes of problem documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -24,6 +24,8 @@ pub enum Code {
     UnknownKind,
     /// This kind of profile has no such token.
     UnsupportedToken,
+    /// The use is unknown, or is none of what it is wanted of.
+    UnsupportedUse,
     /// The operator did not register this return address.
     ReturnUrlNotRegistered,
     /// No verified caller.
@@ -52,6 +54,12 @@ pub enum Code {
     HeadersTooLarge,
     /// The body is not JSON.
     UnsupportedMediaType,
+    /// The lease needs a rule, or another one.
+    RuleRequired,
+    /// No token may be used for it: a person has to act.
+    NoValidToken,
+    /// The network limits every token that could be used.
+    RateLimited,
     /// A stored secret does not open; nothing was overwritten.
     Unsealable,
     /// Something that this needs is misconfigured.
@@ -71,18 +79,23 @@ impl Code {
             | Self::UnknownNetwork
             | Self::UnknownKind
             | Self::UnsupportedToken
+            | Self::UnsupportedUse
+            | Self::RuleRequired
             | Self::ReturnUrlNotRegistered => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
             Self::Forbidden | Self::CompletionCodeRejected => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::NotAuthorizedYet | Self::AlreadyCompleted | Self::Conflict | Self::ForeignAccount => {
-                StatusCode::CONFLICT
-            }
+            Self::NotAuthorizedYet
+            | Self::AlreadyCompleted
+            | Self::Conflict
+            | Self::ForeignAccount
+            | Self::NoValidToken => StatusCode::CONFLICT,
             Self::SessionExpired => StatusCode::GONE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            Self::RateLimited => StatusCode::TOO_MANY_REQUESTS,
             Self::Unsealable | Self::Misconfigured | Self::Internal => StatusCode::INTERNAL_SERVER_ERROR,
             Self::Unavailable => StatusCode::SERVICE_UNAVAILABLE,
         }
@@ -95,6 +108,7 @@ impl Code {
             Self::UnknownNetwork => "Unknown network",
             Self::UnknownKind => "Unknown profile kind",
             Self::UnsupportedToken => "This kind of profile has no such token",
+            Self::UnsupportedUse => "No such use here",
             Self::ReturnUrlNotRegistered => "The return address is not registered",
             Self::Unauthenticated => "Not signed in",
             Self::Forbidden => "Not allowed",
@@ -109,6 +123,9 @@ impl Code {
             Self::BodyTooLarge => "The body is too large",
             Self::HeadersTooLarge => "The header fields are too large",
             Self::UnsupportedMediaType => "The body is not JSON",
+            Self::RuleRequired => "A rule is needed",
+            Self::NoValidToken => "There is no token for it",
+            Self::RateLimited => "Limited by the network",
             Self::Unsealable => "A stored secret does not open",
             Self::Misconfigured => "Misconfigured",
             Self::Unavailable => "Not available now",
@@ -213,6 +230,16 @@ impl From<KeysError> for ApiError {
                 "A stored secret does not open; nothing was overwritten. Tell your operator.",
             )
             .because(error),
+        }
+    }
+}
+
+impl From<RefreshError> for ApiError {
+    fn from(error: RefreshError) -> Self {
+        match error {
+            RefreshError::Store(error) => error.into(),
+            RefreshError::Keys(error) => error.into(),
+            RefreshError::Apps(error) => error.into(),
         }
     }
 }

@@ -12,7 +12,10 @@ use lambda_http::request::RequestContext;
 use serde::de::DeserializeOwned;
 
 use super::{ApiError, Code};
-use crate::{access::Caller, clock::Clock};
+use crate::{
+    access::Caller,
+    clock::{Clock, Deadline},
+};
 
 /// Reads the caller from the context that the authorizer verified.
 ///
@@ -34,6 +37,7 @@ pub fn caller_of(context: Option<&RequestContext>, now: Timestamp) -> Result<Cal
             subject: field("sub")?.parse().ok()?,
             email: field("email").filter(|email| !email.is_empty()).map(str::to_owned),
             roles: field("roles")?.split_whitespace().filter_map(|role| role.parse().ok()).collect(),
+            scope: field("scope")?.split_whitespace().map(str::to_owned).collect(),
             issued_at: moment("iat")?,
         })
     };
@@ -47,6 +51,16 @@ impl<S: Sync> FromRequestParts<S> for Caller {
         let clock = parts.extensions.get::<Clock>();
         let now = clock.ok_or_else(|| ApiError::new(Code::Internal, "The function has no clock."))?.now();
         caller_of(parts.extensions.get(), now)
+    }
+}
+
+/// When the request is answered in any case, see [`around`](super::around).
+impl<S: Sync> FromRequestParts<S> for Deadline {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        let deadline = parts.extensions.get().copied();
+        deadline.ok_or_else(|| ApiError::new(Code::Internal, "The function has no deadline."))
     }
 }
 
@@ -93,23 +107,16 @@ fn misfit(error: &serde_path_to_error::Error<serde_json::Error>) -> ApiError {
     ApiError::new(Code::InvalidRequest, detail)
 }
 
-/// The query, in which every parameter stands once at most.
+/// The query; of an unknown parameter, or one that stands there twice, `T` refuses to be made.
 pub struct Query<T>(pub T);
 
 impl<S: Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
-        let query = parts.uri.query().unwrap_or_default();
-        let pairs: Vec<_> = url::form_urlencoded::parse(query.as_bytes()).collect();
-        let refused =
-            || ApiError::new(Code::InvalidRequest, "A query parameter is unknown, repeated or not understood.");
-        let repeated =
-            pairs.iter().enumerate().any(|(at, (name, _))| pairs[..at].iter().any(|(other, _)| other == name));
-        if repeated {
-            return Err(refused());
-        }
-        axum::extract::Query::try_from_uri(&parts.uri).map(|query| Self(query.0)).map_err(|_| refused())
+        axum::extract::Query::try_from_uri(&parts.uri).map(|query| Self(query.0)).map_err(|_| {
+            ApiError::new(Code::InvalidRequest, "A query parameter is unknown, repeated or not understood.")
+        })
     }
 }
 

@@ -5,17 +5,22 @@
 //! with a second clock, the end of data access. Errors are branched on by code and subcode, not by
 //! HTTP status.
 //! Sources: <https://developers.facebook.com/docs/facebook-login/guides/advanced/manual-flow>,
-//! <https://developers.facebook.com/docs/graph-api/guides/error-handling>
+//! <https://developers.facebook.com/docs/graph-api/guides/error-handling>,
+//! <https://developers.facebook.com/docs/graph-api/overview/rate-limiting>
+
+use std::collections::BTreeMap;
 
 use aws_lc_rs::hmac;
-use http::Method;
+use http::{HeaderMap, HeaderValue, Method, StatusCode};
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use url::Url;
+use zeroize::Zeroizing;
 
 use super::{
-    Account, Answer, Authorization, Failure, Grant, Identity, Provider, Reach, Redemption, Request, Talk, Terms, pinned,
+    Account, Answer, Authorization, Failure, Grant, Identity, LimitReach, Provider, Reach, Redemption, Request, Talk,
+    Terms, pinned,
 };
 use crate::{apps::App, token::Reason};
 
@@ -76,7 +81,7 @@ impl Provider for Facebook {
             let inspected = read_inspection(&answer, &app)?;
             let request = Request::new("facebook me", Method::GET, graph(&app, "me"))
                 .query("fields", "id,name")
-                .query("appsecret_proof", proof(&app, &access_token))
+                .query("appsecret_proof", proof(&app, access_token.expose_secret()))
                 .query("access_token", access_token)
                 .repeatable();
             Ok(Talk::ask(request, move |answer| {
@@ -91,9 +96,31 @@ impl Provider for Facebook {
         })
     }
 
+    fn refresh(&self, _app: &App, _refresh_token: &SecretString, _now: Timestamp) -> Option<Talk<Grant>> {
+        None
+    }
+
+    fn judge(&self, answer: &Answer) -> Result<(), Failure> {
+        if answer.status.is_server_error() {
+            return Err(Failure::Unavailable);
+        }
+        let error = answer.read_error::<ErrorAnswer>().error;
+        if answer.status == StatusCode::TOO_MANY_REQUESTS {
+            return Err(error.and_then(|error| error.limit(&answer.headers)).unwrap_or(TOKEN_LIMIT));
+        }
+        error.and_then(|error| error.means(&answer.headers)).map_or(Ok(()), Err)
+    }
+
+    /// The timed form of the proof: a parameter that leaks is of no use five minutes later.
+    fn params(&self, app: &App, access_token: &SecretString, now: Timestamp) -> BTreeMap<&'static str, String> {
+        let time = now.as_second().to_string();
+        let message = Zeroizing::new(format!("{}|{time}", access_token.expose_secret()));
+        BTreeMap::from([("appsecret_proof", proof(app, &message)), ("appsecret_time", time)])
+    }
+
     fn revoke(&self, app: &App, grant: &Grant, login: &str) -> Talk<()> {
         let request = Request::new("facebook permissions", Method::DELETE, graph(app, &format!("{login}/permissions")))
-            .query("appsecret_proof", proof(app, &grant.access_token))
+            .query("appsecret_proof", proof(app, grant.access_token.expose_secret()))
             .query("access_token", grant.access_token.clone());
         Talk::ask(request, |answer| match accepted(&answer, Failure::Unreadable("facebook permissions")) {
             Ok(()) if answer.read::<Success>("facebook permissions")?.success => Ok(Talk::Done(())),
@@ -119,11 +146,12 @@ fn app_request(purpose: &'static str, app: &App) -> Request {
         .query("client_secret", app.client_secret.clone())
 }
 
-/// `appsecret_proof`: HMAC-SHA-256 of the access token under the app secret, in hex.
+/// `appsecret_proof`: HMAC-SHA-256 under the app secret, in hex, of the access token or, in the timed
+/// form, of `token|seconds`.
 /// <https://developers.facebook.com/docs/graph-api/guides/secure-requests>
-fn proof(app: &App, access_token: &SecretString) -> String {
+fn proof(app: &App, message: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, app.client_secret.expose_secret().as_bytes());
-    hex::encode(hmac::sign(&key, access_token.expose_secret().as_bytes()))
+    hex::encode(hmac::sign(&key, message.as_bytes()))
 }
 
 #[derive(Deserialize)]
@@ -156,7 +184,7 @@ struct Inspection {
     #[serde(default)]
     app_id: String,
     #[serde(default)]
-    is_valid: bool,
+    is_valid: Option<bool>,
     #[serde(default)]
     user_id: String,
     #[serde(default)]
@@ -177,11 +205,15 @@ struct Inspected {
 fn read_inspection(answer: &Answer, app: &App) -> Result<Inspected, Failure> {
     accepted(answer, Failure::Unreadable("facebook debug_token"))?;
     let InspectionAnswer { data: seen } = answer.read("facebook debug_token")?;
+    let unreadable = Failure::Unreadable("facebook debug_token");
     if let Some(error) = seen.error {
-        return Err(error.means(Failure::Dead(Reason::RevokedByUser)));
+        return Err(error.means(&answer.headers).unwrap_or(unreadable));
     }
-    if !seen.is_valid || seen.app_id != app.client_id || seen.user_id.is_empty() {
-        return Err(Failure::Unreadable("facebook debug_token"));
+    match seen.is_valid {
+        _ if seen.app_id != app.client_id => return Err(unreadable),
+        Some(true) if !seen.user_id.is_empty() => {}
+        Some(false) => return Err(Failure::Dead(Reason::RevokedByUser)),
+        _ => return Err(unreadable),
     }
     let (access, data_access) = (moment(seen.expires_at), moment(seen.data_access_expires_at));
     let terms = Terms {
@@ -217,28 +249,29 @@ struct GraphError {
 
 /// Whether the answer is no error; `rejected` is what code 100 means for this request.
 fn accepted(answer: &Answer, rejected: Failure) -> Result<(), Failure> {
-    if answer.status.is_server_error() {
-        return Err(Failure::Unavailable);
-    }
-    if answer.status == http::StatusCode::TOO_MANY_REQUESTS {
-        return Err(Failure::Limited(APP_LIMIT));
-    }
+    Facebook.judge(answer)?;
     match answer.read_error::<ErrorAnswer>().error {
-        Some(error) => Err(error.means(rejected)),
+        Some(GraphError { code: 100, .. }) => Err(rejected),
         None if answer.status.is_success() => Ok(()),
-        None => Err(Failure::Unreadable("facebook error")),
+        _ => Err(Failure::Unreadable("facebook error")),
     }
 }
 
 /// Meta's windows are rolling; a quarter of an hour is what its documentation advises.
-const APP_LIMIT: u32 = 15 * 60;
+const BACK_OFF: u32 = 15 * 60;
+const TOKEN_LIMIT: Failure = Failure::limited(LimitReach::Token, BACK_OFF);
+/// How long nothing is written after Meta blocked something as abuse.
+const ABUSE_BACK_OFF: u32 = 6 * 60 * 60;
 
 impl GraphError {
-    /// Meta's table of codes and subcodes.
-    fn means(&self, rejected: Failure) -> Failure {
-        match (self.code, self.error_subcode) {
-            // limits come first: Meta marks them as transient too
-            (4 | 17 | 32 | 613, _) => Failure::Limited(APP_LIMIT),
+    /// Meta's table of codes and subcodes: what the error says of the token or the app, `None` where it
+    /// is one of the request alone.
+    fn means(&self, headers: &HeaderMap) -> Option<Failure> {
+        // limits come first: Meta marks them as transient too
+        if let Some(limit) = self.limit(headers) {
+            return Some(limit);
+        }
+        Some(match (self.code, self.error_subcode) {
             // a wrong app secret has the code of an unknown error and is told by its words alone
             (1, _) if self.message.contains("client secret") => Failure::AppRejected,
             (101, _) => Failure::AppRejected,
@@ -247,11 +280,41 @@ impl GraphError {
             (190, 458) => Failure::Dead(Reason::AppRemoved),
             (190, 459 | 464) => Failure::Dead(Reason::Checkpoint),
             (190, 460) => Failure::Dead(Reason::PasswordChanged),
+            (190, 463) => Failure::Dead(Reason::Expired),
             (190, 492) => Failure::Dead(Reason::RoleLost),
             (190 | 102, _) => Failure::Dead(Reason::RevokedByUser),
             (10 | 200..=299, _) => Failure::Forbidden,
-            (100, _) => rejected,
-            _ => Failure::Unreadable("facebook error"),
+            _ => return None,
+        })
+    }
+
+    /// The limit that it tells of.
+    fn limit(&self, headers: &HeaderMap) -> Option<Failure> {
+        match self.code {
+            4 => Some(Failure::limited(LimitReach::App, BACK_OFF)),
+            17 | 32 | 613 => Some(TOKEN_LIMIT),
+            80_001 | 80_002 | 80_006 => Some(Failure::limited(LimitReach::Token, time_to_regain_access(headers))),
+            368 => Some(Failure::limited(LimitReach::Token, ABUSE_BACK_OFF)),
+            _ => None,
         }
     }
+}
+
+/// What Meta counts for one use case of a Page or Instagram account.
+#[derive(Deserialize)]
+struct Usage {
+    /// In minutes.
+    #[serde(default)]
+    estimated_time_to_regain_access: u32,
+}
+
+/// The longest wait, in seconds, that the answer's usage header estimates, within a day, which is Meta's
+/// longest window; a quarter of an hour where it estimates none.
+fn time_to_regain_access(headers: &HeaderMap) -> u32 {
+    const DAY: u32 = 24 * 60 * 60;
+    let usage = headers.get("x-business-use-case-usage").map(HeaderValue::as_bytes);
+    let of_objects = usage.and_then(|json| serde_json::from_slice::<BTreeMap<String, Vec<Usage>>>(json).ok());
+    let minutes = of_objects.into_iter().flat_map(BTreeMap::into_values).flatten();
+    let longest = minutes.map(|usage| usage.estimated_time_to_regain_access).max().filter(|minutes| *minutes > 0);
+    longest.map_or(BACK_OFF, |minutes| minutes.saturating_mul(60).min(DAY))
 }

@@ -1,8 +1,13 @@
 //! X: PKCE, HTTP Basic client authentication, two-hour access tokens, rotating refresh tokens.
 //!
 //! The code lives 30 seconds, so it is redeemed at once. Wrong app credentials are answered with
-//! 401 and never mean that a user's grant is dead.
-//! Source: <https://docs.x.com/fundamentals/authentication/oauth-2-0/authorization-code>
+//! 401 and never mean that a user's grant is dead. A refresh spends the refresh token: only an
+//! answer that names it as bad proves it dead, and only an answer that says that nothing was done
+//! is read as that.
+//! Sources: <https://docs.x.com/fundamentals/authentication/oauth-2-0/authorization-code>,
+//! <https://docs.x.com/fundamentals/rate-limits>
+
+use std::collections::BTreeMap;
 
 use http::{Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
@@ -11,8 +16,8 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{
-    Account, Answer, Authorization, Credentials, Failure, Grant, Identity, Provider, Reach, Redemption, Request, Talk,
-    Terms, pinned,
+    Account, Answer, Authorization, Credentials, Failure, Grant, Identity, LimitReach, Provider, Reach, Redemption,
+    Request, Talk, Terms, pinned,
 };
 use crate::{apps::App, token::Reason};
 
@@ -69,13 +74,43 @@ impl Provider for X {
             .authorized(Credentials::Bearer(grant.access_token.clone()))
             .repeatable();
         Talk::ask(request, move |answer| {
+            X.judge(&answer)?;
             if !answer.status.is_success() {
-                return Err(refused(&answer, Failure::Dead(Reason::RefreshRejected)));
+                return Err(Failure::Unreadable("x me"));
             }
             let Wrapped { data: me } = answer.read::<Wrapped>("x me")?;
             let account = Account::read(me.id, &me.name).ok_or(Failure::Unreadable("x me"))?;
             Ok(Talk::Done(Identity { account, terms }))
         })
+    }
+
+    fn refresh(&self, app: &App, refresh_token: &SecretString, now: Timestamp) -> Option<Talk<Grant>> {
+        let request = token_request("x refresh", "/2/oauth2/token", app)
+            .form("grant_type", "refresh_token")
+            .form("refresh_token", refresh_token.clone());
+        Some(Talk::ask(request, move |answer| {
+            if !answer.status.is_success() {
+                return Err(refused_refresh(&answer));
+            }
+            Ok(Talk::Done(read_grant(&answer, now)?))
+        }))
+    }
+
+    fn judge(&self, answer: &Answer) -> Result<(), Failure> {
+        match answer.status {
+            StatusCode::UNAUTHORIZED => Err(Failure::Dead(Reason::RevokedByUser)),
+            StatusCode::PAYMENT_REQUIRED => Err(OUT_OF_CREDITS),
+            // the scope, the app's tier or a policy: X does not say which
+            StatusCode::FORBIDDEN => Err(Failure::Forbidden),
+            StatusCode::TOO_MANY_REQUESTS => Err(Failure::limited(LimitReach::Token, wait(answer))),
+            status if status.is_server_error() => Err(Failure::Unavailable),
+            // any other refusal is of the request, not of the token
+            _ => Ok(()),
+        }
+    }
+
+    fn params(&self, _app: &App, _access_token: &SecretString, _now: Timestamp) -> BTreeMap<&'static str, String> {
+        BTreeMap::new()
     }
 
     fn revoke(&self, app: &App, grant: &Grant, _login: &str) -> Talk<()> {
@@ -133,6 +168,8 @@ fn read_grant(answer: &Answer, now: Timestamp) -> Result<Grant, Failure> {
 struct ErrorAnswer {
     #[serde(default)]
     error: String,
+    #[serde(default)]
+    error_description: String,
 }
 
 #[derive(Deserialize)]
@@ -146,16 +183,36 @@ struct Me {
     name: String,
 }
 
-/// What a refusal means; `rejected` is what it means when X says that the code or token is bad.
+/// X's `CreditsDepleted`: nothing works until an operator buys more.
+const OUT_OF_CREDITS: Failure = Failure::limited(LimitReach::App, 60 * 60);
+
+/// What a refusal of the OAuth endpoints means, where the app signs in with its own credentials;
+/// `rejected` is what it means when X says that the code or token is bad.
 fn refused(answer: &Answer, rejected: Failure) -> Failure {
-    let ErrorAnswer { error } = answer.read_error();
+    let ErrorAnswer { error, .. } = answer.read_error();
     match (answer.status, error.as_str()) {
-        (StatusCode::TOO_MANY_REQUESTS, _) => Failure::Limited(wait(answer)),
+        (StatusCode::TOO_MANY_REQUESTS, _) => Failure::limited(LimitReach::Token, wait(answer)),
+        (StatusCode::PAYMENT_REQUIRED, _) => OUT_OF_CREDITS,
         (status, _) if status.is_server_error() => Failure::Unavailable,
-        (_, "unauthorized_client" | "invalid_client") | (StatusCode::PAYMENT_REQUIRED, _) => Failure::AppRejected,
-        (StatusCode::BAD_REQUEST, "invalid_grant" | "invalid_request") | (StatusCode::UNAUTHORIZED, _) => rejected,
+        (_, "unauthorized_client" | "invalid_client") | (StatusCode::UNAUTHORIZED, _) => Failure::AppRejected,
+        (StatusCode::BAD_REQUEST, "invalid_grant" | "invalid_request") => rejected,
         (StatusCode::FORBIDDEN, _) => Failure::Forbidden,
         _ => Failure::Unreadable("x error"),
+    }
+}
+
+/// What a refusal of a refresh means. `invalid_request` is X's answer to a spent refresh token and to
+/// a damaged request alike; its words alone tell them apart. A gateway's 502 or 504 is an answer that
+/// was lost on the way, and a 500 may be one: 503 alone says that nothing was done.
+fn refused_refresh(answer: &Answer) -> Failure {
+    const SPENT: &str = "Value passed for the token was invalid";
+    let ErrorAnswer { error, error_description } = answer.read_error();
+    if answer.status.is_server_error() && answer.status != StatusCode::SERVICE_UNAVAILABLE {
+        Failure::Unanswered
+    } else if error == "invalid_request" && !error_description.contains(SPENT) {
+        Failure::Unreadable("x refresh")
+    } else {
+        refused(answer, Failure::Dead(Reason::RefreshRejected))
     }
 }
 

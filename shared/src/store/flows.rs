@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Change, DueCursor, Item, Shards, StoreError, binary, by_account, client, key_part, number, put_in_transaction,
+    Change, DueCursor, Item, Shards, StoreError, Written, binary, by_account, client, key_part, number, put_in_transaction,
     read, sealed, text, transact, unavailable, value, write,
 };
 use crate::{
@@ -158,7 +158,7 @@ impl Flows {
             .put("verifier", departure.verifier.as_ref().map(binary))
             .set("redirect_uri", text(departure.redirect_uri))
             .set("app", text(departure.app));
-        self.step(change, session, |row| row.oauth_state.as_ref() == Some(&departure.oauth_state)).await
+        self.step(change, session, |row| key_part(row, "oauth_state") == Some(departure.oauth_state.as_str())).await
     }
 
     /// The browser is back with `state`: it is used up, once.
@@ -182,14 +182,7 @@ impl Flows {
             .set("status", value(&Status::Redeeming)?)
             .set("attempt", text(attempt.as_str()))
             .remove("verifier");
-        match change.carry_out(&self.client, &self.table, key(session.id.as_str())).await {
-            // the SDK repeats a write whose answer was lost: was it this one?
-            Err(StoreError::Conflict) => match self.get(session.id.as_str()).await? {
-                Some(item) if key_part(&item, "attempt") == Some(attempt.as_str()) => Ok(()),
-                _ => Err(StoreError::Conflict),
-            },
-            other => other.map(drop),
-        }
+        self.step(change, session, |row| key_part(row, "attempt") == Some(attempt.as_str())).await
     }
 
     /// Keeps the grant unattached until the session is completed.
@@ -221,7 +214,7 @@ impl Flows {
             .set("granted", value(granted)?)
             .set("completion", text(completion.as_str()))
             .set("sealed", sealed_fields(grant));
-        self.step(change, session, |row| row.completion.as_ref() == Some(completion)).await
+        self.step(change, session, |row| key_part(row, "completion") == Some(completion.as_str())).await
     }
 
     /// Ends the session without a token; what the network granted meanwhile is to be revoked.
@@ -377,14 +370,11 @@ impl Flows {
         &self,
         change: Change,
         session: &ConnectSession,
-        mine: impl FnOnce(&ConnectSession) -> bool,
+        mine: impl FnOnce(&Item) -> bool,
     ) -> Result<(), StoreError> {
-        match change.carry_out(&self.client, &self.table, key(session.id.as_str())).await {
-            Err(StoreError::Conflict) => match self.find(&session.id).await? {
-                Some(flow) if mine(&flow.session) => Ok(()),
-                _ => Err(StoreError::Conflict),
-            },
-            other => other.map(drop),
+        match change.attempt(&self.client, &self.table, key(session.id.as_str())).await? {
+            Written::Refused(row) if !row.as_ref().is_some_and(mine) => Err(StoreError::Conflict),
+            Written::Done(_) | Written::Refused(_) => Ok(()),
         }
     }
 }

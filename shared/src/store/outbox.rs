@@ -5,7 +5,7 @@
 //! then *sending* (a conditional write, before the mail service is asked), then sent: an answer
 //! that never came counts as sent and is counted, because a second mail is worse than a late one.
 
-use aws_sdk_dynamodb::types::AttributeValue;
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem};
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
@@ -17,7 +17,7 @@ use super::{
 use crate::{
     access::{Subject, TenantId},
     profile::{ProfileId, TokenKind},
-    token::{Aged, Ladder, Step, Token, TokenId, days_left},
+    token::{Aged, Ladder, Step, Token, TokenId},
 };
 
 /// A person gets at most one mail in this time.
@@ -33,6 +33,7 @@ pub struct Notice {
     /// Its id among the person's notices.
     pub id: String,
     /// What happened.
+    #[serde(flatten)]
     pub step: Step,
     /// The profile, its name, and the token.
     pub profile: ProfileId,
@@ -42,10 +43,6 @@ pub struct Notice {
     pub token: TokenKind,
     /// The token.
     pub token_id: TokenId,
-    /// When the token ends, or ended.
-    pub expires_at: Timestamp,
-    /// The days that were left when it was written.
-    pub days_left: i64,
     /// When it was written.
     pub at: Timestamp,
     /// Whether the person has put it aside.
@@ -120,20 +117,8 @@ impl Vault {
             .set("considered_at", value(&now)?);
         let change = self.schedule(change, key, &next, ladder);
         let mut items = vec![change.in_transaction(&self.table, token_key(key))?];
-        if let (Some((step, at)), Some(expires_at)) = (aged.step, token.expires_at) {
-            let notice = Notice {
-                id: notice_id(key, step, at),
-                step,
-                profile: key.profile.clone(),
-                name: token.name.clone(),
-                token: token.token,
-                token_id: key.token.clone(),
-                expires_at,
-                days_left: days_left(expires_at, now),
-                at: now,
-                dismissed: false,
-            };
-            items.extend(self.telling(&key.tenant, &token.owner, &notice, now)?);
+        if let Some((step, at)) = aged.step {
+            items.extend(self.telling_of(key, token, step, at, now)?);
         }
         transact(&self.client, items).await
     }
@@ -148,14 +133,31 @@ impl Vault {
         change.carry_out(&self.client, &self.table, token_key(key)).await.map(drop)
     }
 
-    fn telling(
+    /// What tells a token's owner of `step`, which was due at `at`: for the transaction that changes the token's row.
+    ///
+    /// A step of the ladder carries its own moment, so its key is the same whoever writes it. A death has none but
+    /// the one at which it was found: it is told once because the change of the row beside it is conditional on that
+    /// generation's being alive.
+    pub(super) fn telling_of(
         &self,
-        tenant: &TenantId,
-        person: &Subject,
-        notice: &Notice,
+        key: &TokenKey,
+        token: &Token,
+        step: Step,
+        at: Timestamp,
         now: Timestamp,
-    ) -> Result<Vec<aws_sdk_dynamodb::types::TransactWriteItem>, StoreError> {
-        let row = write(notice)?;
+    ) -> Result<Vec<TransactWriteItem>, StoreError> {
+        let (tenant, person) = (&key.tenant, &token.owner);
+        let notice = Notice {
+            id: notice_id(key, step, at),
+            step,
+            profile: key.profile.clone(),
+            name: token.name.clone(),
+            token: token.token,
+            token_id: key.token.clone(),
+            at: now,
+            dismissed: false,
+        };
+        let row = write(&notice)?;
         let mut shown = row.clone();
         shown.extend(row_key(format!("T#{tenant}"), notice_sort_key(person, &notice.id)));
         shown.insert("ttl".to_owned(), number((now + NOTICE_KEPT).as_second()));
@@ -337,12 +339,12 @@ impl Vault {
     }
 }
 
-/// Names the step: the moment at which it was due, the profile and the token.
+/// Names the step: the moment at which it was due, the profile and the token, and of a death the generation that died.
 fn notice_id(key: &TokenKey, step: Step, at: Timestamp) -> String {
     let step = match step {
-        Step::Warning => "warning",
-        Step::Expired => "expired",
-        Step::Dead => "dead",
+        Step::Warning { .. } => "warning".to_owned(),
+        Step::Expired { .. } => "expired".to_owned(),
+        Step::Dead { generation, .. } => format!("dead-{generation}"),
     };
     format!("{:011}_{}_{}_{step}", at.as_second(), key.profile, key.token)
 }

@@ -21,8 +21,9 @@ use crate::{
     access::{Subject, TenantId},
     connect::ConnectSession,
     grant::{GrantPlace, SealedGrant},
-    profile::{Kind, Network, ProfileId, Switch},
-    token::{Ladder, Token, TokenId},
+    profile::{Kind, Network, ProfileId, Switch, TokenKind, Use},
+    renewal::Renewal,
+    token::{Ladder, State, Token, TokenId},
 };
 
 /// One account in one tenant.
@@ -66,8 +67,17 @@ pub enum DueRow {
     Outbox(TenantId, Subject),
 }
 
-/// Where a token's row is.
+/// A token that may be leased, as an index knew it a moment ago.
 #[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Pooled {
+    /// Where its row is.
+    pub key: TokenKey,
+    /// What was known of it.
+    pub state: State,
+}
+
+/// Where a token's row is.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TokenKey {
     /// Whose it is.
     pub tenant: TenantId,
@@ -75,6 +85,23 @@ pub struct TokenKey {
     pub profile: ProfileId,
     /// The token.
     pub token: TokenId,
+}
+
+/// A token with its sealed grant and what is known of refreshing it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Held {
+    /// The token.
+    pub token: Token,
+    /// Its secrets.
+    pub grant: SealedGrant,
+    /// Its refreshing.
+    pub renewal: Renewal,
+    /// When the sweep will look at it, as far as the index knows.
+    pub(super) due_at: Option<i64>,
+    /// How many candidates it was ever given; tells whether there is one more than were read.
+    pub(super) arrivals: u64,
+    /// Nobody asks the network how it is before.
+    pub(super) check_after: Option<Timestamp>,
 }
 
 /// The Vault table.
@@ -141,24 +168,81 @@ impl Vault {
         Ok(Page { profiles, next })
     }
 
-    /// A token and its sealed grant, read strongly.
+    /// A token with its sealed grant, read strongly.
     ///
     /// # Errors
     /// When the table does not answer or the row cannot be read.
-    pub async fn token(&self, key: &TokenKey) -> Result<Option<(Token, SealedGrant)>, StoreError> {
+    pub async fn token(&self, key: &TokenKey) -> Result<Option<Held>, StoreError> {
         let get = self.client.get_item().table_name(&self.table).set_key(Some(token_key(key))).consistent_read(true);
-        let Some(item) = get.send().await.map_err(unavailable)?.item else { return Ok(None) };
-        let fields = item.get("sealed").cloned();
-        let token: Token = read(item)?;
-        let place = GrantPlace::of_token(&key.tenant, &token);
-        let grant = read_grant(fields.as_ref(), place).ok_or_else(|| super::unreadable("a token without its grant"))?;
-        Ok(Some((token, grant)))
+        let item = get.send().await.map_err(unavailable)?.item;
+        item.map(|item| read_held(&key.tenant, item)).transpose()
+    }
+
+    /// A profile and its tokens with their sealed grants, read strongly.
+    ///
+    /// # Errors
+    /// When the table does not answer or a row cannot be read.
+    pub async fn holdings(
+        &self,
+        tenant: &TenantId,
+        id: &ProfileId,
+    ) -> Result<Option<(Profile, Vec<Held>)>, StoreError> {
+        let rows = super::partition(&self.client, &self.table, partition(tenant, id)).await?;
+        let (tokens, profiles): (Vec<_>, Vec<_>) = rows.into_iter().partition(|row| row.contains_key("token"));
+        let Some(profile) = profiles.into_iter().next() else { return Ok(None) };
+        let tokens = tokens.into_iter().map(|row| read_held(tenant, row)).collect::<Result<_, _>>()?;
+        Ok(Some((read(profile)?, tokens)))
+    }
+
+    /// The tokens of the tenant that may be leased for `usage` at `network`, as the index says, which may be behind.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn pool(&self, tenant: &TenantId, network: Network, usage: Use) -> Result<Vec<Pooled>, StoreError> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name("pool")
+            .key_condition_expression("#pool = :pool")
+            .expression_attribute_names("#pool", "pool")
+            .expression_attribute_values(":pool", text(pool_key(tenant, network, usage)));
+        let rows: Vec<Item> =
+            query.into_paginator().items().send().collect::<Result<_, _>>().await.map_err(unavailable)?;
+        let pooled = |row: Item| Some(Pooled { key: token_key_of(&row)?, state: read(row).ok()? });
+        Ok(rows.into_iter().filter_map(pooled).collect())
+    }
+
+    /// Where the tenant's tokens of this kind at `network` are, as the list's index says: what `pool` may not know yet.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn tokens_at(
+        &self,
+        tenant: &TenantId,
+        network: Network,
+        kind: TokenKind,
+    ) -> Result<Vec<TokenKey>, StoreError> {
+        let query = self
+            .client
+            .query()
+            .table_name(&self.table)
+            .index_name("by_tenant")
+            .key_condition_expression("tenant = :tenant")
+            .filter_expression("attribute_exists(#token)")
+            .expression_attribute_names("#token", "token")
+            .expression_attribute_values(":tenant", text(tenant.as_str()));
+        let rows: Vec<Item> =
+            query.into_paginator().items().send().collect::<Result<_, _>>().await.map_err(unavailable)?;
+        let mut keys: Vec<_> = rows.iter().filter_map(token_key_of).collect();
+        keys.retain(|key| key.profile.kind().network() == network && key.token.kind() == kind);
+        Ok(keys)
     }
 
     /// Makes profile and token exist, or gives them their new secret, and completes the session.
     ///
-    /// `replaced` is the generation that was read before, and the revocation of what it held
-    /// where that ends nothing else.
+    /// `replaced` is the token as it was read before, and the revocation of its grant where that ends
+    /// nothing else. Whatever was known of refreshing that grant goes with it.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the session was completed meanwhile or the token changed.
@@ -169,7 +253,7 @@ impl Vault {
         session: &ConnectSession,
         token: &Token,
         grant: &SealedGrant,
-        replaced: Option<(u64, Option<Revocation>)>,
+        replaced: Option<(&Held, Option<Revocation>)>,
         ladder: &Ladder,
         now: Timestamp,
     ) -> Result<(), StoreError> {
@@ -198,10 +282,11 @@ impl Vault {
             .set("tenant", text(key.tenant.as_str()))
             .set("item", text(format!("{}#{}", key.profile, key.token)))
             .set("account", text(account))
-            .set("sealed", sealed_fields(grant));
+            .set("sealed", sealed_fields(grant))
+            .set("fence", number(token.generation));
         let change = self.schedule(change, &key, token, ladder);
         let (change, revocation) = match replaced {
-            Some((generation, revocation)) => (change.when("generation", "=", number(generation)), revocation),
+            Some((before, revocation)) => (super::renewals::forget(change, before), revocation),
             None => (change.when_missing("generation"), None),
         };
         let mut items =
@@ -217,8 +302,17 @@ impl Vault {
     /// # Errors
     /// When the table does not answer or the row cannot be read.
     pub async fn allow(&self, key: &TokenKey, switches: &[(Switch, bool)]) -> Result<Option<Token>, StoreError> {
+        let network = key.profile.kind().network();
         let change = switches.iter().fold(Change::new().when_exists("generation"), |change, (switch, on)| {
-            change.set(&format!("allow.{}", switch.as_str()), aws_sdk_dynamodb::types::AttributeValue::Bool(*on))
+            let change =
+                change.set(&format!("allow.{}", switch.as_str()), aws_sdk_dynamodb::types::AttributeValue::Bool(*on));
+            match switch {
+                Switch::SearchAcquisition => {
+                    let pool = pool_key(&key.tenant, network, Use::SearchAcquisition);
+                    change.put("pool", on.then(|| text(pool)))
+                }
+                Switch::PrivateMessages => change,
+            }
         });
         match change.carry_out(&self.client, &self.table, token_key(key)).await {
             Ok(item) => read(item).map(Some),
@@ -264,7 +358,7 @@ impl Vault {
     pub async fn lives_on(&self, network: Network, app: &str, login: &str) -> Result<bool, StoreError> {
         for row in by_account(&self.client, &self.table, &account_key(network, app, login)).await? {
             let Some(key) = token_key_of(&row) else { continue };
-            if self.token(&key).await?.is_some_and(|(token, _)| token.login == login && token.app == app) {
+            if self.token(&key).await?.is_some_and(|held| held.token.login == login && held.token.app == app) {
                 return Ok(true);
             }
         }
@@ -304,6 +398,24 @@ fn profile_key(tenant: &TenantId, profile: &ProfileId) -> Item {
 
 pub(super) fn token_key(key: &TokenKey) -> Item {
     super::row_key(partition(&key.tenant, &key.profile), format!("TOKEN#{}", key.token))
+}
+
+/// Whose tokens can stand in for one another.
+fn pool_key(tenant: &TenantId, network: Network, usage: Use) -> String {
+    format!("{tenant}#{network}#{}", usage.as_str())
+}
+
+/// A token's row, whole.
+pub(super) fn read_held(tenant: &TenantId, item: Item) -> Result<Held, StoreError> {
+    let renewal = super::renewals::read_renewal(tenant, &item)?;
+    let fields = item.get("sealed").cloned();
+    let integer = |name: &str| item.get(name).and_then(|at| at.as_n().ok()).and_then(|at| at.parse::<i64>().ok());
+    let (due_at, arrivals) = (integer("due_at"), integer("arrivals").unwrap_or_default().unsigned_abs());
+    let check_after = key_part(&item, "check_after").and_then(|at| at.parse().ok());
+    let token: Token = read(item)?;
+    let place = GrantPlace::of_token(tenant, &token);
+    let grant = read_grant(fields.as_ref(), place).ok_or_else(|| super::unreadable("a token without its grant"))?;
+    Ok(Held { token, grant, renewal, due_at, arrivals, check_after })
 }
 
 fn due_row(item: &Item) -> Option<DueRow> {

@@ -1,0 +1,395 @@
+//! `POST /v1/leases`: an access token that works now.
+
+use std::{collections::VecDeque, sync::Arc};
+
+use axum::{Json as Answer, extract::State};
+use http::StatusCode;
+use jiff::Timestamp;
+use secrecy::{ExposeSecret as _, SecretString};
+use serde::{Deserialize, Serialize, Serializer};
+use shared::{
+    access::{Caller, Subject},
+    clock::Deadline,
+    edge::{ApiError, Code, Json, Problem},
+    profile::{Capability, Network, ProfileId, TokenKind, Use},
+    refresh::{Access, Wanted},
+    rule::RuleId,
+    store::profiles::{Held, Profile, TokenKey},
+    token::{Refusal, State as TokenState, TokenId},
+};
+use std::collections::BTreeMap;
+use utoipa::ToSchema;
+
+use crate::{Leases, Worker, ticket::Ticket};
+
+/// What an access token is wanted for.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = LeaseRequest)]
+pub(crate) struct Order {
+    /// `search_acquisition` is leased by network; every other use by profile.
+    #[serde(rename = "use")]
+    usage: Use,
+    /// The profile to act as.
+    #[schema(example = "x_profile-42")]
+    profile_id: Option<String>,
+    /// The network to search.
+    network: Option<Network>,
+    /// The rule that it is for; `search_acquisition` and `private_messages` need one.
+    rule_id: Option<String>,
+    /// The person on whose behalf it is used: an owner of the profile, seen within a day.
+    #[schema(value_type = Option<String>)]
+    acting_user: Option<Subject>,
+}
+
+/// One hand-out of an access token.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Lease {
+    /// For the report.
+    id: String,
+    #[schema(value_type = String)]
+    profile_id: ProfileId,
+    #[schema(value_type = String)]
+    token_id: TokenId,
+    network: Network,
+    /// RFC 6749 §1.4.
+    #[schema(value_type = String)]
+    #[serde(serialize_with = "expose")]
+    access_token: SecretString,
+    /// Always `bearer` (RFC 6750).
+    token_type: &'static str,
+    /// When the access token ends; null where the network does not say.
+    #[schema(required, value_type = Option<String>, format = DateTime)]
+    expires_at: Option<Timestamp>,
+    /// What the network granted.
+    scopes: Vec<String>,
+    /// What every request carries beside the access token, by the network's own names. Meta's `appsecret_proof` is good
+    /// for five minutes.
+    params: BTreeMap<&'static str, String>,
+}
+
+/// The one place where an access token leaves.
+fn expose<S: Serializer>(secret: &SecretString, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(secret.expose_secret())
+}
+
+/// Leases an access token that works now.
+#[utoipa::path(
+    post, operation_id = "lease", path = "/v1/leases", request_body = Order, responses(
+    (status = 201, body = Lease, description = "An access token, renewed if it was due"),
+    Problem,
+))]
+pub(crate) async fn lease(
+    State(leases): State<Arc<Leases>>,
+    Worker(caller): Worker,
+    deadline: Deadline,
+    Json(order): Json<Order>,
+) -> Result<(StatusCode, Answer<Lease>), ApiError> {
+    leases.require_rule(&caller, &order).await?;
+    let lease = match (&order.profile_id, order.network) {
+        (Some(id), None) if order.usage != Use::SearchAcquisition => {
+            leases.of_profile(&caller, id, &order, deadline).await?
+        }
+        (None, Some(network)) if order.usage == Use::SearchAcquisition => {
+            leases.of_pool(&caller, network, &order, deadline).await?
+        }
+        _ => {
+            let detail = "`search_acquisition` is leased with a `network`, every other use with a `profile_id`.";
+            return Err(ApiError::new(Code::InvalidRequest, detail));
+        }
+    };
+    Ok((StatusCode::CREATED, Answer(lease)))
+}
+
+/// What stood in the way of a lease.
+#[derive(Default)]
+struct Obstacles {
+    error: Option<ApiError>,
+    busy: bool,
+    later: Option<Timestamp>,
+    resting: Option<Timestamp>,
+    refused: Vec<Refusal>,
+}
+
+impl Leases {
+    /// The rule that an acquisition or private-message lease names must be there and cover it.
+    async fn require_rule(&self, caller: &Caller, order: &Order) -> Result<(), ApiError> {
+        let needs_rule = matches!(order.usage, Use::SearchAcquisition | Use::PrivateMessages);
+        let id = match &order.rule_id {
+            None if needs_rule => {
+                let detail = format!("A lease for `{}` names the rule that it is for: `rule_id`.", order.usage.as_str());
+                return Err(ApiError::new(Code::RuleRequired, detail));
+            }
+            None => return Ok(()),
+            Some(id) => id.parse::<RuleId>().map_err(|_| ApiError::not_found())?,
+        };
+        let profile = order.profile_id.as_deref().map(str::parse::<ProfileId>).transpose();
+        let profile = profile.map_err(|_| ApiError::not_found())?;
+        let network = order.network.or_else(|| profile.as_ref().map(|id| id.kind().network()));
+        let (vault, now) = (&self.refresher.vault, self.refresher.clock.now());
+        let read = vault.rule(&caller.tenant, &id, false);
+        let rule = self.recent.rules.get((caller.tenant.clone(), id.clone()), now, read).await?;
+        let rule = rule.ok_or_else(ApiError::not_found)?;
+        if network.is_some_and(|network| rule.covers(order.usage, network, profile.as_ref())) {
+            return Ok(());
+        }
+        let detail = "The rule is for something else: look at its `use`, and at its network or profiles.";
+        Err(ApiError::new(Code::RuleRequired, detail))
+    }
+
+    /// One of the profile's interaction tokens; the acting user's own where there is one.
+    async fn of_profile(
+        &self,
+        caller: &Caller,
+        id: &str,
+        order: &Order,
+        deadline: Deadline,
+    ) -> Result<Lease, ApiError> {
+        let id: ProfileId = id.parse().map_err(|_| ApiError::not_found())?;
+        let capability = capability(&id, TokenKind::Interaction, order.usage)?;
+        let found = self.refresher.vault.holdings(&caller.tenant, &id).await?;
+        let (profile, held) = found.ok_or_else(ApiError::not_found)?;
+        self.check_acting_user(caller, order, &profile).await?;
+        let mut tokens: Vec<_> = held.into_iter().filter(|held| held.token.token == TokenKind::Interaction).collect();
+        self.shuffle(&mut tokens);
+        tokens.sort_by_key(|held| order.acting_user.as_ref().is_none_or(|user| held.token.owner != *user));
+        let mut obstacles = Obstacles::default();
+        let mut tokens: VecDeque<_> = tokens.into_iter().map(|held| (held, true)).collect();
+        while let Some((held, first)) = tokens.pop_front() {
+            if first && self.is_busy(&held) && !tokens.is_empty() {
+                tokens.push_back((held, false));
+                continue;
+            }
+            if let Some(lease) = self.try_token(caller, held, capability, deadline, &mut obstacles).await? {
+                return Ok(lease);
+            }
+        }
+        Err(self.refuse(obstacles, order.usage))
+    }
+
+    /// Any of the organisation's acquisition tokens at the network.
+    async fn of_pool(
+        &self,
+        caller: &Caller,
+        network: Network,
+        order: &Order,
+        deadline: Deadline,
+    ) -> Result<Lease, ApiError> {
+        let now = self.refresher.clock.now();
+        let vault = &self.refresher.vault;
+        let pooled = async { vault.pool(&caller.tenant, network, order.usage).await.map(Arc::from) };
+        let key = (caller.tenant.clone(), network, order.usage);
+        let pooled = self.recent.pools.get(key, now, pooled).await?;
+        let mut obstacles = Obstacles::default();
+        let mut keys = Vec::new();
+        for hint in pooled.iter() {
+            match hint.state {
+                TokenState::CoolingDown { cooling_until } if cooling_until > now => obstacles.rest(cooling_until),
+                state if state.is_over() => obstacles.refused.push(Refusal::NeedsReauth),
+                _ => keys.push(hint.key.clone()),
+            }
+        }
+        if let Some(lease) = self.of_keys(caller, keys, order, deadline, &mut obstacles).await? {
+            return Ok(lease);
+        }
+        // an index proves nothing by what is not in it
+        let known = |key: &TokenKey| pooled.iter().any(|hint| hint.key == *key);
+        let mut others = vault.tokens_at(&caller.tenant, network, TokenKind::Acquisition).await?;
+        others.retain(|key| !known(key));
+        if let Some(lease) = self.of_keys(caller, others, order, deadline, &mut obstacles).await? {
+            return Ok(lease);
+        }
+        Err(self.refuse(obstacles, order.usage))
+    }
+
+    /// The first of these tokens, in an order by chance, that can be leased.
+    async fn of_keys(
+        &self,
+        caller: &Caller,
+        mut keys: Vec<TokenKey>,
+        order: &Order,
+        deadline: Deadline,
+        obstacles: &mut Obstacles,
+    ) -> Result<Option<Lease>, ApiError> {
+        self.shuffle(&mut keys);
+        let mut busy = Vec::new();
+        for key in keys {
+            let capability = capability(&key.profile, key.token.kind(), order.usage)?;
+            let Some(held) = self.refresher.vault.token(&key).await? else { continue };
+            if order.acting_user.is_some() {
+                let Some((profile, _)) = self.refresher.vault.holdings(&key.tenant, &key.profile).await? else { continue };
+                if self.check_acting_user(caller, order, &profile).await.is_err() {
+                    obstacles.refused.push(Refusal::NotAllowed);
+                    continue;
+                }
+            }
+            if self.is_busy(&held) {
+                busy.push((held, capability));
+            } else if let Some(lease) = self.try_token(caller, held, capability, deadline, obstacles).await? {
+                return Ok(Some(lease));
+            }
+        }
+        for (held, capability) in busy {
+            if let Some(lease) = self.try_token(caller, held, capability, deadline, obstacles).await? {
+                return Ok(Some(lease));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Leases this token, or says what stands in the way.
+    async fn try_token(
+        &self,
+        caller: &Caller,
+        held: Held,
+        capability: &Capability,
+        deadline: Deadline,
+        obstacles: &mut Obstacles,
+    ) -> Result<Option<Lease>, ApiError> {
+        let now = self.refresher.clock.now();
+        let (network, reviving) = (held.token.profile.kind().network(), held.renewal.may_revive(held.token.state));
+        match held.token.permits(capability, now) {
+            Ok(()) => {}
+            Err(Refusal::NeedsReauth) if reviving => {}
+            Err(refusal) => {
+                obstacles.refuse(refusal, held.token.state);
+                return Ok(None);
+            }
+        }
+        let pause = self.refresher.vault.pause(network, &held.token.app);
+        let pause = self.recent.pauses.get((network, held.token.app.clone()), now, pause).await?;
+        if let Some(until) = pause.limited_until.filter(|until| *until > now) {
+            obstacles.rest(until);
+            return Ok(None);
+        }
+        let id = held.token.id();
+        let key = TokenKey { tenant: caller.tenant.clone(), profile: held.token.profile.clone(), token: id };
+        match self.refresher.access(&key, held, Wanted::WhenDue, deadline).await {
+            Ok(Access::Good(held, access_token)) => match held.token.permits(capability, now) {
+                Ok(()) => return self.hand_out(key, *held, access_token, capability.usage, now).await.map(Some),
+                Err(refusal) => obstacles.refuse(refusal, held.token.state),
+            },
+            Ok(Access::Over(held)) => {
+                let refusal = held.token.permits(capability, now).err().unwrap_or(Refusal::NeedsReauth);
+                obstacles.refuse(refusal, held.token.state);
+            }
+            Ok(Access::Busy) => obstacles.busy = true,
+            Ok(Access::Later(at)) => obstacles.later = Some(obstacles.later.map_or(at, |other| other.min(at))),
+            Ok(Access::Gone) => {}
+            Err(error) => obstacles.error = Some(error.into()),
+        }
+        Ok(None)
+    }
+
+    async fn hand_out(
+        &self,
+        key: TokenKey,
+        held: Held,
+        access_token: SecretString,
+        usage: Use,
+        now: Timestamp,
+    ) -> Result<Lease, ApiError> {
+        let Held { token, .. } = held;
+        let network = key.profile.kind().network();
+        let app = self.refresher.apps.by_client_id(network, &token.app).await?;
+        let ticket = Ticket {
+            profile: key.profile.clone(),
+            token: key.token.clone(),
+            generation: token.generation,
+            usage,
+            at: now,
+        };
+        Ok(Lease {
+            id: ticket.seal(&self.refresher.keys, &key.tenant).await?,
+            params: network.provider().params(&app, &access_token, now),
+            profile_id: key.profile,
+            token_id: key.token,
+            network,
+            access_token,
+            token_type: "bearer",
+            expires_at: token.access_expires_at,
+            scopes: token.scopes,
+        })
+    }
+
+    /// Whether the acting user, where one is named, may have the profile used; what was remembered of the person counts.
+    async fn check_acting_user(&self, caller: &Caller, order: &Order, profile: &Profile) -> Result<(), ApiError> {
+        let Some(acting) = &order.acting_user else { return Ok(()) };
+        let user = self.refresher.vault.user(&caller.tenant, acting, true).await?;
+        if profile.owners.contains(acting) && user.interacts(self.refresher.clock.now()) {
+            return Ok(());
+        }
+        let detail = "The acting user may not have this profile used: it takes an owner in the role responder or manager, \
+                      who was here within a day.";
+        Err(ApiError::forbidden(detail))
+    }
+
+    /// Whether whoever wants this token has to wait for another's refresh.
+    fn is_busy(&self, held: &Held) -> bool {
+        let now = self.refresher.clock.now();
+        !held.token.is_usable(now) && held.renewal.is_running(now)
+    }
+
+    /// Any order is as likely as any other (Fisher and Yates).
+    fn shuffle<T>(&self, things: &mut [T]) {
+        for last in (1..things.len()).rev() {
+            let chance = u64::from_le_bytes(self.refresher.random.bytes());
+            let at = usize::try_from(chance % (last as u64 + 1)).unwrap_or_default();
+            things.swap(last, at);
+        }
+    }
+
+    /// Says why there is no lease: what passes by itself before what a person must do.
+    fn refuse(&self, obstacles: Obstacles, usage: Use) -> ApiError {
+        let now = self.refresher.clock.now();
+        let wait = |until: Timestamp| u32::try_from(until.duration_since(now).as_secs()).unwrap_or_default().max(1);
+        let Obstacles { error, busy, later, resting, refused } = obstacles;
+        if let Some(error) = error {
+            return error;
+        }
+        if busy {
+            let detail = "Somebody else is renewing the token and takes long. Try again in a moment.";
+            return ApiError::new(Code::Unavailable, detail).retry_after(2);
+        }
+        if let Some(until) = later {
+            let detail = "The network cannot be asked to renew the token now. Nothing is lost: try again later.";
+            return ApiError::new(Code::Unavailable, detail).retry_after(wait(until));
+        }
+        if let Some(until) = resting {
+            let detail = "The network limits every token that could be used. Try again when the limit is over.";
+            return ApiError::new(Code::RateLimited, detail).retry_after(wait(until));
+        }
+        let what = usage.as_str();
+        let detail = if refused.is_empty() {
+            format!("No account is connected that could be used for `{what}`. Connect one.")
+        } else if refused.contains(&Refusal::NotAllowed) {
+            format!("No token may be used for `{what}`: its owner has to allow it first.")
+        } else if refused.contains(&Refusal::MissingScope) {
+            format!("The network did not grant what `{what}` needs: its owner has to sign in again and grant it.")
+        } else {
+            format!("No token for `{what}` works any more: its owner has to sign in again.")
+        };
+        ApiError::new(Code::NoValidToken, detail)
+    }
+}
+
+impl Obstacles {
+    fn refuse(&mut self, refusal: Refusal, state: TokenState) {
+        match (refusal, state) {
+            (Refusal::CoolingDown, TokenState::CoolingDown { cooling_until }) => self.rest(cooling_until),
+            _ => self.refused.push(refusal),
+        }
+    }
+
+    fn rest(&mut self, until: Timestamp) {
+        self.resting = Some(self.resting.map_or(until, |other| other.min(until)));
+    }
+}
+
+fn capability(profile: &ProfileId, token: TokenKind, usage: Use) -> Result<&'static Capability, ApiError> {
+    let found = profile.kind().capabilities(token).iter().find(|capability| capability.usage == usage);
+    found.ok_or_else(|| {
+        let detail = format!("A {} cannot be used for `{}`.", profile.kind().title(), usage.as_str());
+        ApiError::new(Code::UnsupportedUse, detail)
+    })
+}

@@ -1,0 +1,262 @@
+//! `POST /v1/leases/{id}/report`: what the network answered to a worker.
+//!
+//! The network's own table says what an answer means. A limit of the token makes it rest. Whatever would do more than
+//! that (a death, a limit of the whole app, a permission that is gone) is asked of the network itself first, at most
+//! once a minute for a token, so that no worker's mistake disconnects anybody or stops other tenants.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use axum::{Json as Answer, extract::State};
+use http::{HeaderMap, HeaderName, HeaderValue, StatusCode};
+use jiff::{SignedDuration, Timestamp};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+use shared::{
+    access::Caller,
+    clock::Deadline,
+    edge::{ApiError, Json, Path, Problem},
+    keys::KeysError,
+    network::{self, Failure, Limit, LimitReach},
+    refresh::{Access, Wanted},
+    store::{
+        StoreError,
+        pauses::Paused,
+        profiles::{Held, TokenKey},
+    },
+    token::{Ladder, Reason},
+};
+use utoipa::ToSchema;
+
+use crate::{Leases, Worker, ticket::Ticket};
+
+/// The network is asked about one token no more often.
+const CHECK_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
+/// A limit of which the network does not say how long it lasts.
+const LIMIT: u32 = 15 * 60;
+/// No token rests longer for one report.
+const LONGEST_REST: u32 = 6 * 60 * 60;
+
+/// What a worker met with.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+#[schema(as = LeaseReport)]
+pub(crate) struct Report {
+    /// How the worker sees it; it counts where there is no `http_status`.
+    outcome: Outcome,
+    /// The status of the network's answer.
+    #[schema(minimum = 100, maximum = 599)]
+    http_status: Option<u16>,
+    /// Its header fields, those about limits at least.
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    /// Its body: JSON, or text.
+    #[serde(default)]
+    body: Value,
+}
+
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Outcome {
+    /// It worked.
+    Succeeded,
+    /// The network wants less.
+    RateLimited,
+    /// The network did not take the access token.
+    Unauthorized,
+    /// The network says that a permission is missing.
+    Forbidden,
+    /// The network was down or did not answer.
+    Unavailable,
+    /// Something else went wrong.
+    Failed,
+}
+
+/// What a report changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum Effect {
+    /// Nothing: it says nothing about the token.
+    None,
+    /// Nothing: the token has had a newer secret since.
+    Outdated,
+    /// Nothing: the network was asked and says that the token is in order, or could not be asked now.
+    Unconfirmed,
+    /// The token rests until the limit is over.
+    CoolingDown,
+    /// The network limits the whole app: it is paused.
+    AppPaused,
+    /// The network says that permissions are gone: its present scopes are kept.
+    ScopesChanged,
+    /// There is a new access token.
+    Refreshed,
+    /// The network confirmed that it is dead; its owner is told.
+    NeedsReauth,
+}
+
+/// What came of a report.
+#[derive(Serialize, ToSchema)]
+#[schema(as = LeaseReportResult)]
+pub(crate) struct Taken {
+    effect: Effect,
+    /// The token's state now.
+    state: &'static str,
+    /// When it can be used again, where it rests.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>, format = DateTime)]
+    retry_at: Option<Timestamp>,
+}
+
+/// Reports what the network answered to a leased access token.
+#[utoipa::path(
+    post, operation_id = "report_lease", path = "/v1/leases/{id}/report", params(("id" = String, Path)),
+    request_body = Report, responses(
+    (status = 200, body = Taken, description = "What it changed"),
+    Problem,
+))]
+pub(crate) async fn report(
+    State(leases): State<Arc<Leases>>,
+    Worker(caller): Worker,
+    deadline: Deadline,
+    Path(id): Path<String>,
+    Json(report): Json<Report>,
+) -> Result<Answer<Taken>, ApiError> {
+    let refresher = &leases.refresher;
+    let ticket = Ticket::open(&id, &refresher.keys, &caller.tenant).await.map_err(|error| match error {
+        KeysError::Unsealable(_) => ApiError::not_found(),
+        other => other.into(),
+    })?;
+    let key = TokenKey { tenant: caller.tenant.clone(), profile: ticket.profile, token: ticket.token };
+    let held = refresher.vault.token(&key).await?.ok_or_else(ApiError::not_found)?;
+    let network = key.profile.kind().network();
+    let (effect, pause) = if held.token.generation == ticket.generation {
+        match report.read(|answer| network.provider().judge(answer))? {
+            Ok(()) => (Effect::None, None),
+            Err(failure) => leases.act(&caller, &key, &held, failure, deadline).await?,
+        }
+    } else {
+        (Effect::Outdated, None)
+    };
+    let held = refresher.vault.token(&key).await?.ok_or_else(ApiError::not_found)?;
+    let now = refresher.clock.now();
+    let state = held.token.state_at(now);
+    let retry_at = state.cooling_until().into_iter().chain(pause).max();
+    Ok(Answer(Taken { effect, state: held.token.state_name(now, &Ladder::default()), retry_at }))
+}
+
+impl Report {
+    /// What it means by the network's table; without an answer, what the worker makes of it.
+    fn read(
+        &self,
+        judge: impl FnOnce(&network::Answer) -> Result<(), Failure>,
+    ) -> Result<Result<(), Failure>, ApiError> {
+        let Some(status) = self.http_status else {
+            return Ok(match self.outcome {
+                Outcome::Succeeded | Outcome::Unavailable | Outcome::Failed => Ok(()),
+                Outcome::RateLimited => Err(Failure::Limited(Limit { reach: LimitReach::Token, seconds: LIMIT })),
+                Outcome::Unauthorized => Err(Failure::Dead(Reason::RevokedByUser)),
+                Outcome::Forbidden => Err(Failure::Forbidden),
+            });
+        };
+        let status = StatusCode::from_u16(status).map_err(|_| misfit("`http_status` is no HTTP status."))?;
+        let mut headers = HeaderMap::new();
+        for (name, value) in &self.headers {
+            let name = HeaderName::try_from(name).map_err(|_| misfit("`headers` has a name that is none."))?;
+            headers.insert(name, HeaderValue::try_from(value).map_err(|_| misfit("`headers` has a value that is none."))?);
+        }
+        let body = match &self.body {
+            Value::Null => Vec::new(),
+            Value::String(text) => text.clone().into_bytes(),
+            body => body.to_string().into_bytes(),
+        };
+        Ok(judge(&network::Answer { status, headers, body: body.into() }))
+    }
+}
+
+fn misfit(detail: &'static str) -> ApiError {
+    ApiError::new(shared::edge::Code::InvalidRequest, detail)
+}
+
+impl Leases {
+    /// Does what an answer of the network asks for; tells until when the app is paused, if it is.
+    async fn act(
+        &self,
+        caller: &Caller,
+        key: &TokenKey,
+        held: &Held,
+        failure: Failure,
+        deadline: Deadline,
+    ) -> Result<(Effect, Option<Timestamp>), ApiError> {
+        match failure {
+            Failure::Limited(Limit { reach: LimitReach::Token, seconds }) => Ok((self.rest(key, held, seconds).await?, None)),
+            Failure::Dead(_) | Failure::Forbidden | Failure::AppRejected | Failure::Limited(_) => {
+                tracing::info!(tenant = %caller.tenant, worker = %caller.subject, profile = %key.profile, %failure, "reported");
+                self.check(key, held, deadline).await
+            }
+            _ => Ok((Effect::None, None)),
+        }
+    }
+
+    async fn rest(&self, key: &TokenKey, held: &Held, seconds: u32) -> Result<Effect, ApiError> {
+        let until = self.refresher.clock.now() + SignedDuration::from_secs(seconds.min(LONGEST_REST).into());
+        if held.token.state.cooling_until().is_none_or(|resting| resting < until) {
+            self.refresher.vault.limit(key, held, until).await?;
+        }
+        Ok(Effect::CoolingDown)
+    }
+
+    /// Asks the network how the token is, and believes what it says.
+    async fn check(
+        &self,
+        key: &TokenKey,
+        held: &Held,
+        deadline: Deadline,
+    ) -> Result<(Effect, Option<Timestamp>), ApiError> {
+        let (refresher, now) = (&self.refresher, self.refresher.clock.now());
+        let network = key.profile.kind().network();
+        let over = held.token.state_at(now).is_over();
+        if over || !refresher.vault.begin_check(key, held, now, now + CHECK_INTERVAL).await? {
+            return Ok((Effect::Unconfirmed, None));
+        }
+        let app = refresher.apps.by_client_id(network, &held.token.app).await?;
+        let grant = held.grant.open(&refresher.keys).await?;
+        match refresher.exchange.run(network, network.provider().identify(&app, &grant, now)).await {
+            Ok(identity) => {
+                let scopes = identity.terms.scopes;
+                if scopes.is_empty() || scopes == held.token.scopes {
+                    return Ok((Effect::Unconfirmed, None));
+                }
+                let terms = network::Terms { scopes, ..network::Terms::default() };
+                refresher.vault.learn(key, held, &terms).await?;
+                Ok((Effect::ScopesChanged, None))
+            }
+            Err(Failure::Dead(_)) if grant.refresh_token.is_some() => {
+                let renewed = refresher.access(key, held.clone(), Wanted::Now, deadline).await?;
+                Ok((
+                    match renewed {
+                        Access::Good(seen, _) if seen.token.generation != held.token.generation => Effect::Refreshed,
+                        Access::Over(_) => Effect::NeedsReauth,
+                        Access::Good(..) | Access::Busy | Access::Later(_) | Access::Gone => Effect::Unconfirmed,
+                    },
+                    None,
+                ))
+            }
+            Err(Failure::Dead(reason)) => match refresher.vault.die(key, held, reason, now).await {
+                Ok(()) => Ok((Effect::NeedsReauth, None)),
+                // it changed at this very moment: what was asked was another secret
+                Err(StoreError::Conflict) => Ok((Effect::Outdated, None)),
+                Err(error) => Err(error.into()),
+            },
+            Err(Failure::Limited(Limit { reach: LimitReach::App, seconds })) => {
+                let until = now + SignedDuration::from_secs(seconds.into());
+                tracing::error!(%network, app = %app.client_id, %until, "the network limits the whole app");
+                refresher.vault.pause_app(network, &app.client_id, Paused::Limited, until).await?;
+                Ok((Effect::AppPaused, Some(until)))
+            }
+            Err(Failure::Limited(limit)) => Ok((self.rest(key, held, limit.seconds).await?, None)),
+            Err(failure) => {
+                tracing::warn!(%network, profile = %key.profile, %failure, "a report could not be confirmed");
+                Ok((Effect::Unconfirmed, None))
+            }
+        }
+    }
+}

@@ -1,0 +1,24 @@
+//! The reader of the spill queue.
+
+use lambda_runtime::{LambdaEvent, service_fn};
+use shared::{
+    clock::Clock,
+    cloud,
+    edge::{self, Fatal, variable},
+    store::{Shards, flows::Flows, profiles::Vault},
+};
+use spill_reader::SpillReader;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> Result<(), Fatal> {
+    edge::init_logging();
+    let aws = cloud::config().await;
+    let shards = Shards::new(variable("DUE_SHARDS")?.parse()?);
+    let reader = SpillReader {
+        vault: Vault::new(&aws, &variable("VAULT_TABLE")?, shards),
+        flows: Flows::new(&aws, &variable("FLOWS_TABLE")?, shards),
+        clock: Clock::system(),
+    };
+    let reader = &reader;
+    lambda_runtime::run(service_fn(|event: LambdaEvent<serde_json::Value>| reader.invoke(event.payload))).await
+}

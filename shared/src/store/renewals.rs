@@ -1,0 +1,369 @@
+//! Refreshing, as it stands in a token's row.
+//!
+//! Every write names the fence and the generation that its writer saw, and whatever changes either
+//! moves the fence, so that of two writers who saw the same row one finds that it was second. The
+//! rules are those of [`crate::renewal`]; here they are conditions. A write whose answer was lost is
+//! repeated by the SDK and then finds itself done: the row that comes with the refusal tells.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::Timestamp;
+use serde::Deserialize;
+
+use super::{
+    Change, Item, StoreError, Written,
+    flows::{read_grant, sealed_fields},
+    number,
+    profiles::{Held, TokenKey, Vault, read_held, token_key},
+    read, text, transact, value, write,
+};
+use crate::{
+    access::{Subject, TenantId},
+    grant::{GrantPlace, SealedGrant},
+    network::Terms,
+    renewal::{Attempt, Renewal, Renewed, Stage},
+    profile::{ProfileId, TokenKind},
+    secret::SecretHash,
+    token::{Happening, Ladder, Reason, State, Step, Token, TokenId},
+};
+
+/// A row may stand in the `due` index so many seconds off.
+const DUE_SLACK: u64 = 24 * 60 * 60;
+
+/// What came of a step of a refresh.
+#[derive(Debug)]
+pub enum Stepped {
+    /// It was taken; the token as it is now.
+    Done(Box<Held>),
+    /// The row was not as it was read; the token as it is, if it is still there.
+    Changed(Option<Box<Held>>),
+}
+
+/// What became of an answer.
+#[derive(Debug)]
+pub enum Placed {
+    /// It is the token's grant.
+    Committed(Box<Held>),
+    /// Somebody else was faster; it is kept as a candidate.
+    Kept(Box<Held>),
+    /// The token is gone, or its owner signed in again since: the grant is nobody's.
+    Replaced,
+}
+
+/// What an attempt is begun with.
+#[derive(Debug)]
+pub struct Beginning<'a> {
+    /// Recognises the write.
+    pub owner: &'a str,
+    /// The refresh token that will be spent.
+    pub fingerprint: &'a SecretHash,
+    /// Until when it may run.
+    pub until: Timestamp,
+    /// Whether an earlier request with the same refresh token was not answered.
+    pub doubtful: bool,
+    /// The candidate that takes the place of a refused grant, sealed anew for the fence after the present one.
+    pub tried: Option<(u64, SealedGrant)>,
+}
+
+impl Vault {
+    /// Begins an attempt: from here on nobody else asks the network. Its fence is the new one of the row.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn begin_refresh(
+        &self,
+        key: &TokenKey,
+        held: &Held,
+        begin: Beginning<'_>,
+    ) -> Result<Stepped, StoreError> {
+        let Beginning { owner, fingerprint, until, doubtful, tried } = begin;
+        let attempt = Attempt {
+            fingerprint: fingerprint.clone(),
+            stage: Stage::Running { owner: owner.to_owned(), until, doubtful },
+        };
+        let change = unchanged(held).set("attempt", value(&attempt)?);
+        let change = match tried {
+            None => change.set("fence", number(held.renewal.fence + 1)),
+            Some((candidate, grant)) => {
+                let terms = &held.renewal.candidates.get(&candidate).ok_or(StoreError::Conflict)?.terms;
+                let change = change
+                    .set("fence", number(grant.place.generation + 1))
+                    .set("generation", number(grant.place.generation))
+                    .set("sealed", sealed_fields(&grant))
+                    .remove(&candidate_name(candidate));
+                said(change, terms)?
+            }
+        };
+        let began = |row: &Held| match row.renewal.attempt.as_ref().map(|attempt| &attempt.stage) {
+            Some(Stage::Running { owner: other, .. }) => other == owner,
+            _ => false,
+        };
+        self.step(key, change, began).await
+    }
+
+    /// Writes down that whoever ran the attempt has vanished.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn orphan_refresh(&self, key: &TokenKey, held: &Held, now: Timestamp) -> Result<Stepped, StoreError> {
+        let Some(Attempt { fingerprint, stage: Stage::Running { owner, .. } }) = &held.renewal.attempt else {
+            return Err(StoreError::Conflict);
+        };
+        let attempt = Attempt { fingerprint: fingerprint.clone(), stage: Stage::Orphaned { since: now } };
+        let change = unchanged(held).when("attempt.owner", "=", text(owner)).set("attempt", value(&attempt)?);
+        self.step(key, change, |_| false).await
+    }
+
+    /// Ends the attempt `fence` without a grant: what is known of its request, and when to ask again.
+    ///
+    /// # Errors
+    /// When the table does not answer; the attempt then ends with its time.
+    pub async fn end_refresh(
+        &self,
+        key: &TokenKey,
+        held: &Held,
+        attempt: Option<&Attempt>,
+        retry_at: Timestamp,
+    ) -> Result<Stepped, StoreError> {
+        let change = unchanged(held)
+            .put("attempt", attempt.map(value).transpose()?)
+            .set("failures", number(held.renewal.failures.saturating_add(1)))
+            .set("retry_at", value(&retry_at)?);
+        self.step(key, change, |_| false).await
+    }
+
+    /// Makes a candidate the token's grant: it is the network's answer to the one that it takes the place of.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn adopt(&self, key: &TokenKey, held: &Held, candidate: u64) -> Result<Stepped, StoreError> {
+        let renewed = held.renewal.candidates.get(&candidate).ok_or(StoreError::Conflict)?;
+        let change = unchanged(held)
+            .set("fence", number(held.renewal.fence.max(candidate) + 1))
+            .remove(&candidate_name(candidate))
+            .remove("attempt");
+        let change = self.renewed(change, key, held, renewed)?;
+        self.step(key, change, |row| row.token.generation == candidate).await
+    }
+
+    /// Puts the answer that an attempt brought where it belongs: it is committed, or kept as a candidate when the
+    /// attempt is no longer the newest. Repeating it changes nothing more.
+    ///
+    /// # Errors
+    /// When the table does not answer; the answer may have been placed all the same.
+    pub async fn place(&self, key: &TokenKey, held: &Held, renewed: &Renewed) -> Result<Placed, StoreError> {
+        let attempt = renewed.grant.place.generation;
+        // whatever moves the generation moves the fence too: this attempt is the newest, or it is not
+        let change = Change::new().when("fence", "=", number(attempt)).when("generation", "<", number(attempt));
+        let change = held.renewal.outlived(&renewed.answers).fold(change, |change, other| change.remove(&candidate_name(other)));
+        let change = self.renewed(change.remove("attempt"), key, held, renewed)?;
+        match self.step(key, change, |row| row.token.generation == attempt).await? {
+            Stepped::Done(row) => return Ok(Placed::Committed(row)),
+            Stepped::Changed(None) => return Ok(Placed::Replaced),
+            Stepped::Changed(Some(_)) => {}
+        }
+        let candidate = Item::from([
+            ("answers".to_owned(), value(&renewed.answers)?),
+            ("terms".to_owned(), value(&renewed.terms)?),
+            ("sealed".to_owned(), sealed_fields(&renewed.grant)),
+        ]);
+        let name = candidate_name(attempt);
+        let change = Change::new()
+            .when("connected_at", "=", value(&held.token.connected_at)?)
+            .when("generation", "<>", number(attempt))
+            .when_missing(&name)
+            .set(&name, AttributeValue::M(candidate))
+            .add("arrivals", number(1));
+        let there = |row: &Held| row.token.generation == attempt || row.renewal.candidates.contains_key(&attempt);
+        match self.step(key, change, there).await? {
+            Stepped::Done(row) if row.token.generation == attempt => Ok(Placed::Committed(row)),
+            Stepped::Done(row) => Ok(Placed::Kept(row)),
+            Stepped::Changed(_) => Ok(Placed::Replaced),
+        }
+    }
+
+    /// Writes down that the network proved the credential dead, and tells its owner, once.
+    ///
+    /// # Errors
+    /// [`StoreError::Conflict`] when the row changed since it was read, or a candidate has come: look again.
+    pub async fn die(&self, key: &TokenKey, held: &Held, reason: Reason, now: Timestamp) -> Result<(), StoreError> {
+        let change = unchanged(held).remove("attempt").remove("retry_at").remove("failures");
+        let change = match held.arrivals {
+            0 => change.when_missing("arrivals"),
+            arrivals => change.when("arrivals", "=", number(arrivals)),
+        };
+        // no attempt that runs now commits to a token that is over
+        let change = change.set("fence", number(held.renewal.fence + 1));
+        let Some(state) = held.token.state.after(Happening::Died(reason)) else {
+            // it was over before: its owner was told
+            return match self.step(key, change, |_| false).await? {
+                Stepped::Done(_) => Ok(()),
+                Stepped::Changed(_) => Err(StoreError::Conflict),
+            };
+        };
+        let next = Token { state, ..held.token.clone() };
+        let change = change.remove("cooling_until").set_all(write(&state)?);
+        let change = self.schedule(change, key, &next, &Ladder::default());
+        let mut items = vec![change.in_transaction(&self.table, token_key(key))?];
+        let step = Step::Dead { reason, generation: next.generation };
+        items.extend(self.telling_of(key, &next, step, now, now)?);
+        transact(&self.client, items).await
+    }
+
+    /// Lets the token rest until `until`, because its network limits it.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn limit(&self, key: &TokenKey, held: &Held, until: Timestamp) -> Result<Stepped, StoreError> {
+        let Some(state) = held.token.state.after(Happening::Limited(until)) else {
+            return Ok(Stepped::Changed(Some(Box::new(held.clone()))));
+        };
+        let change = Change::new()
+            .when("generation", "=", number(held.token.generation))
+            .when("state", "=", state_name(held.token.state)?)
+            .set_all(write(&state)?);
+        self.step(key, change, |_| false).await
+    }
+
+    /// Keeps what the network says of the grant now.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn learn(&self, key: &TokenKey, held: &Held, terms: &Terms) -> Result<Stepped, StoreError> {
+        let change = said(Change::new().when("generation", "=", number(held.token.generation)), terms)?;
+        self.step(key, change, |_| false).await
+    }
+
+    /// Takes the right to ask the network about this token; at most once in `pause`, whoever asks.
+    ///
+    /// # Errors
+    /// When the table does not answer.
+    pub async fn begin_check(&self, key: &TokenKey, held: &Held, now: Timestamp, again: Timestamp) -> Result<bool, StoreError> {
+        if held.check_after.is_some_and(|after| now < after) {
+            return Ok(false);
+        }
+        let change = Change::new().when("generation", "=", number(held.token.generation));
+        let change = match &held.check_after {
+            Some(after) => change.when("check_after", "=", value(after)?),
+            None => change.when_missing("check_after"),
+        };
+        Ok(matches!(self.step(key, change.set("check_after", value(&again)?), |_| false).await?, Stepped::Done(_)))
+    }
+
+    /// The grant and what was said of it; a token whose answer had been lost lives again.
+    fn renewed(&self, change: Change, key: &TokenKey, held: &Held, renewed: &Renewed) -> Result<Change, StoreError> {
+        let change = change
+            .set("sealed", sealed_fields(&renewed.grant))
+            .set("generation", number(renewed.grant.place.generation))
+            .remove("failures")
+            .remove("retry_at");
+        // the new access token's own end, even where the network does not say: the old one's is not its
+        let mut terms = renewed.terms.clone();
+        let access_expires_at = terms.access_expires_at.take();
+        let change = said(change, &terms)?.put("access_expires_at", access_expires_at.as_ref().map(value).transpose()?);
+        let mut next = Token { access_expires_at, ..held.token.clone() };
+        let change = match held.token.state.after(Happening::Found) {
+            Some(state) => {
+                next.state = state;
+                change.remove("reason").set_all(write(&state)?)
+            }
+            None => change,
+        };
+        // an index is a hint, and moving a row in it costs as much as the row: the sweep puts right what is a little off
+        let due_at = next.next_due(&Ladder::default()).map(Timestamp::as_second);
+        let near = matches!((due_at, held.due_at), (Some(next), Some(then)) if next.abs_diff(then) < DUE_SLACK);
+        Ok(if near || due_at == held.due_at { change } else { self.schedule(change, key, &next, &Ladder::default()) })
+    }
+
+    async fn step(
+        &self,
+        key: &TokenKey,
+        change: Change,
+        mine: impl FnOnce(&Held) -> bool,
+    ) -> Result<Stepped, StoreError> {
+        match change.attempt(&self.client, &self.table, token_key(key)).await? {
+            Written::Done(row) => Ok(Stepped::Done(Box::new(read_held(&key.tenant, row)?))),
+            Written::Refused(None) => Ok(Stepped::Changed(None)),
+            Written::Refused(Some(row)) => {
+                let row = Box::new(read_held(&key.tenant, row)?);
+                Ok(if mine(&row) { Stepped::Done(row) } else { Stepped::Changed(Some(row)) })
+            }
+        }
+    }
+}
+
+/// What every step is conditional on: the row as it was read.
+fn unchanged(held: &Held) -> Change {
+    let Held { token, renewal, .. } = held;
+    Change::new().when("fence", "=", number(renewal.fence)).when("generation", "=", number(token.generation))
+}
+
+/// Whatever was known of refreshing a grant, gone with it.
+pub(super) fn forget(change: Change, before: &Held) -> Change {
+    let change = before.renewal.candidates.keys().fold(change, |change, attempt| change.remove(&candidate_name(*attempt)));
+    ["attempt", "failures", "retry_at", "check_after", "arrivals"]
+        .iter()
+        .fold(change, |change, name| change.remove(name))
+        .when("generation", "=", number(before.token.generation))
+        .when("fence", "=", number(before.renewal.fence))
+}
+
+/// What the network said of a grant; what it did not say stays as it was.
+fn said(change: Change, terms: &Terms) -> Result<Change, StoreError> {
+    let Terms { scopes, access_expires_at, expires_at } = terms;
+    let change = if scopes.is_empty() { change } else { change.set("scopes", value(scopes)?) };
+    [("access_expires_at", access_expires_at), ("expires_at", expires_at)].into_iter().try_fold(
+        change,
+        |change, (name, at)| Ok(match at {
+            Some(at) => change.set(name, value(at)?),
+            None => change,
+        }),
+    )
+}
+
+/// How a row names a state.
+fn state_name(state: State) -> Result<AttributeValue, StoreError> {
+    write(&state)?.remove("state").ok_or_else(|| super::unreadable("a state without a name"))
+}
+
+const CANDIDATE: &str = "candidate_";
+
+fn candidate_name(attempt: u64) -> String {
+    format!("{CANDIDATE}{attempt}")
+}
+
+/// What a token's row says of refreshing it.
+pub(super) fn read_renewal(tenant: &TenantId, row: &Item) -> Result<Renewal, StoreError> {
+    let Refreshing { profile, token, owner, fence, attempt, failures, retry_at } = read(row.clone())?;
+    let token = TokenId::new(token, &owner);
+    let mut candidates = std::collections::BTreeMap::new();
+    for (name, candidate) in row {
+        let Some(attempt) = name.strip_prefix(CANDIDATE).and_then(|attempt| attempt.parse().ok()) else { continue };
+        let broken = || super::unreadable("a candidate that is none");
+        let fields = candidate.as_m().map_err(|_| broken())?;
+        let place = GrantPlace::of(tenant, &profile, &token, attempt);
+        let grant = read_grant(fields.get("sealed"), place).ok_or_else(broken)?;
+        let Answered { answers, terms } = read(fields.clone())?;
+        candidates.insert(attempt, Renewed { answers, terms, grant });
+    }
+    Ok(Renewal { fence, attempt, candidates, failures, retry_at })
+}
+
+#[derive(Deserialize)]
+struct Refreshing {
+    profile: ProfileId,
+    token: TokenKind,
+    owner: Subject,
+    fence: u64,
+    #[serde(default)]
+    attempt: Option<Attempt>,
+    #[serde(default)]
+    failures: u32,
+    #[serde(default)]
+    retry_at: Option<Timestamp>,
+}
+
+#[derive(Deserialize)]
+struct Answered {
+    answers: SecretHash,
+    terms: Terms,
+}
