@@ -77,7 +77,10 @@ async fn what_a_route_answers_follows_from_the_callers_tenant_and_role() {
     for row in estate.rows() {
         let reply = estate.ask(Some(&token(row.by).await), &row).await;
         assert_eq!(reply.status.as_u16(), row.answers[3], "{}: {}", row.operation, reply.body);
-        replies.push(reply);
+        // a lease is the one answer with an access token
+        if row.operation != "POST /v1/leases" {
+            replies.push(reply);
+        }
     }
     hold_no_secret(world, &replies);
 }
@@ -119,6 +122,7 @@ async fn what_belongs_to_others_is_answered_like_what_does_not_exist() {
             .replace("facebook_user-1001", "facebook_user-9999")
             .replace(&estate.session.id, &nowhere)
             .replace(&estate.rule, &nowhere)
+            .replace(&estate.lease, &nowhere)
             .replace(&estate.notice, &estate.notice.replace("alice", "nobody"))
     };
     let callers = [

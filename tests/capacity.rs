@@ -79,7 +79,7 @@ async fn complete(person: &Person, landing: &Landing, by: usize) -> (f64, usize)
 #[tokio::test]
 async fn the_complete_request_writes_at_most_twenty_units() {
     for (kind, profile, token, account, by) in [
-        ("x_profile", "x_profile-42", "interaction", "newsdesk", 600),
+        ("x_profile", "x_profile-42", "interaction", "newsdesk", 560),
         ("facebook_user", "facebook_user-1001", "acquisition", "alice.meyer", 1250),
     ] {
         let world = World::start().await;

@@ -6,15 +6,19 @@ use serde_json::{Value, json};
 
 use crate::support::{Reply, Session, World, days};
 
-/// What Alice of acme has: a profile at each network with a token, a notice, a rule, and a session
-/// that waits to be completed.
+/// What Alice of acme has: a profile at each network with a token, a notice, a rule, a session that
+/// waits to be completed, and a lease that her organisation's worker has.
 pub(crate) struct Estate {
     pub(crate) world: World,
     pub(crate) session: Session,
     pub(crate) code: String,
     pub(crate) notice: String,
     pub(crate) rule: String,
+    pub(crate) lease: String,
 }
+
+/// The worker of Alice's organisation.
+const WORKER: &str = "acme-worker";
 
 /// A request for something that is Alice's, and the statuses that others get for it.
 pub(crate) struct Row {
@@ -43,7 +47,7 @@ impl Row {
 
     /// Whether a worker asks for it, and no person may.
     pub(crate) fn is_a_workers(&self) -> bool {
-        self.by == "acme-worker"
+        self.by == WORKER
     }
 
     /// Who of another tenant is most like whoever is meant.
@@ -64,9 +68,12 @@ impl Estate {
         let notice = notices["items"][0]["id"].as_str().unwrap().to_owned();
         let rule = json!({ "topic": "Support", "use": "private_messages", "profile_ids": ["x_profile-42"] });
         let rule = alice.post("/v1/rules", rule).await.expect(201)["id"].as_str().unwrap().to_owned();
+        let publish = json!({ "use": "publish", "profile_id": "x_profile-42" });
+        let lease = world.person(WORKER).post("/v1/leases", publish).await.expect(201);
+        let lease = lease["id"].as_str().unwrap().to_owned();
         let session = alice.begin("x_profile", "interaction").await;
         let code = alice.approve(&session, "support").await.code();
-        Self { world, session, code, notice, rule }
+        Self { world, session, code, notice, rule, lease }
     }
 
     /// One row a route at least, in an order in which those who are meant can go through all of them.
@@ -83,6 +90,9 @@ impl Estate {
         let rule = format!("/v1/rules/{}", self.rule);
         let private = json!({ "topic": "Floods", "use": "private_messages", "profile_ids": ["x_profile-42"] });
         let topic = json!({ "topic": "Complaints" });
+        let publish = json!({ "use": "publish", "profile_id": "x_profile-42" });
+        let report = format!("/v1/leases/{}/report", self.lease);
+        let published = json!({ "outcome": "succeeded", "http_status": 201 });
         let token = "/v1/profiles/x_profile-42/tokens/interaction-alice";
         vec![
             row("GET /v1/profiles", "/v1/profiles", Value::Null, [200, 200, 200, 200]),
@@ -113,6 +123,8 @@ impl Estate {
             row("POST /v1/rules", "/v1/rules", private, [404, 403, 403, 201]),
             row("PATCH /v1/rules/{id}", &rule, topic, [404, 403, 403, 200]),
             row("DELETE /v1/rules/{id}", &rule, Value::Null, [404, 403, 403, 200]),
+            Row { by: WORKER, ..row("POST /v1/leases", "/v1/leases", publish, [404, 403, 403, 201]) },
+            Row { by: WORKER, ..row("POST /v1/leases/{id}/report", &report, published, [404, 403, 403, 200]) },
             row("DELETE /v1/profiles/{id}/tokens/{token}", token, Value::Null, [404, 403, 403, 200]),
             row("DELETE /v1/profiles/{id}", "/v1/profiles/facebook_user-1001", Value::Null, [404, 403, 403, 200]),
         ]

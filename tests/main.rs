@@ -20,6 +20,7 @@ mod hostile_requests;
 mod input;
 mod invocation;
 mod journeys;
+mod leases;
 mod networks_talk;
 mod openapi;
 mod outages;

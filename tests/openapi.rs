@@ -12,8 +12,8 @@ use crate::{
 };
 
 /// What each function says of its own routes. The first brings what is said of the API as a whole.
-fn parts() -> [(&'static str, OpenApi); 1] {
-    [("tokens", tokens::openapi())]
+fn parts() -> [(&'static str, OpenApi); 2] {
+    [("tokens", tokens::openapi()), ("leases", leases::openapi())]
 }
 
 fn json_of(part: &OpenApi) -> Value {

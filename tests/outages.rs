@@ -203,8 +203,9 @@ async fn not_wait_for_writes_that_hang() {
         world.fault(hang(&format!("dynamodb/{operation}"))).await;
     }
     for (operation, reply) in underway.ask_everything().await {
-        if operation.starts_with("GET") {
-            assert_eq!(reply.status, StatusCode::OK, "{operation}: {}", reply.body);
+        // a lease that is not due writes nothing, and neither does a report that all is well
+        if operation.starts_with("GET") || operation.contains("/v1/leases") {
+            assert!(reply.status.is_success(), "{operation}: {}", reply.body);
         } else {
             is_unavailable(operation, &reply);
         }

@@ -7,6 +7,7 @@ use std::io;
 
 use jiff::{SignedDuration, Timestamp};
 use shared::clock::Clock;
+use tokio::sync::watch;
 
 use crate::data::{DataDir, Saved};
 
@@ -15,6 +16,7 @@ use crate::data::{DataDir, Saved};
 pub struct MovableClock {
     machine: Clock,
     ahead_seconds: Saved<i64>,
+    moves: watch::Sender<()>,
 }
 
 /// The calendar ends in the year 9999, and with it the clock.
@@ -32,7 +34,7 @@ impl MovableClock {
     }
 
     fn over(machine: Clock, dir: &DataDir) -> io::Result<Self> {
-        Ok(Self { machine, ahead_seconds: Saved::open(dir, "clock.json", || 0)? })
+        Ok(Self { machine, ahead_seconds: Saved::open(dir, "clock.json", || 0)?, moves: watch::Sender::default() })
     }
 
     /// The time in the sandbox.
@@ -48,12 +50,19 @@ impl MovableClock {
     /// When that is beyond the calendar; the clock stays where it is.
     pub fn advance(&self, seconds: u32) -> Result<Timestamp, EndOfCalendar> {
         let machine = self.machine.now();
-        self.ahead_seconds.change(|ahead| {
+        let moved = self.ahead_seconds.change(|ahead| {
             let further = *ahead + i64::from(seconds);
             let now = machine.checked_add(SignedDuration::from_secs(further)).map_err(|_| EndOfCalendar)?;
             *ahead = further;
             Ok(now)
-        })
+        });
+        self.moves.send_replace(());
+        moved
+    }
+
+    /// Changes whenever the clock is moved.
+    pub(crate) fn moves(&self) -> watch::Receiver<()> {
+        self.moves.subscribe()
     }
 
     /// The same clock for the product, which can only read it.

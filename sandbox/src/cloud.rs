@@ -1,14 +1,14 @@
 //! The AWS services on one loopback port, as the AWS SDK speaks to them (`AWS_ENDPOINT_URL`).
 //!
-//! DynamoDB is an embedded engine that keeps its protocol (`dynoxide`). KMS, Secrets Manager and
-//! SES are *stand-ins*: just the operations that the product and its tests use, with the error
+//! DynamoDB is an embedded engine that keeps its protocol (`dynoxide`). KMS, Secrets Manager, SES and
+//! SQS are *stand-ins*: just the operations that the product and its tests use, with the error
 //! codes that AWS documents. They are not AWS. What keeps them honest is that one suite runs the
 //! same adapter tests against them and against `moto`, and that a parameter they do not know is
 //! refused rather than ignored.
 //!
 //! Every request has a target such as `kms/Decrypt`, is counted under it and can be made to fail
 //! by it ([`crate::faults`]). Signatures are not checked: whoever reaches the loopback port may use
-//! it. The tables, the master keys and the mails survive a restart on the same [`DataDir`]; the
+//! it. The tables, the master keys, the mails and the queues survive a restart on the same [`DataDir`]; the
 //! secrets of the Secrets Manager are in memory alone, so no app secret is ever on disk.
 //!
 //! ```no_run
@@ -34,6 +34,7 @@ mod dynamodb;
 mod kms;
 mod secrets_manager;
 mod ses;
+pub(crate) mod sqs;
 #[cfg(test)]
 mod tests;
 
@@ -51,16 +52,18 @@ use axum::{
 };
 use dynoxide::Database;
 use http::{StatusCode, header::CONTENT_TYPE, request::Parts};
+use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use shared::clock::Clock;
 use tokio::{net::TcpListener, task::JoinSet};
 
-use self::{dynamodb::DynamoDb, kms::Kms, secrets_manager::SecretsManager, ses::Ses};
+use self::{dynamodb::DynamoDb, kms::Kms, secrets_manager::SecretsManager, ses::Ses, sqs::Sqs};
 use crate::{
     data::DataDir,
     faults::{self, Call, Faults, Faulty},
+    template::Template,
 };
 
 pub use self::ses::Mail;
@@ -74,9 +77,9 @@ const ACCOUNT: &str = "000000000000";
 /// What a cloud is made from.
 #[derive(Debug)]
 pub struct CloudOptions {
-    /// Where tables, master keys and mails are kept.
+    /// Where tables, master keys, mails and queues are kept.
     pub dir: DataDir,
-    /// The time that mails are stamped with.
+    /// The time that mails are stamped with, and that queues go by.
     pub clock: Clock,
     /// What shall go wrong, and where calls are counted.
     pub faults: Faults,
@@ -91,6 +94,7 @@ pub struct Cloud {
     kms_key: String,
     database: Database,
     ses: Ses,
+    sqs: Sqs,
     _tasks: JoinSet<()>,
 }
 
@@ -103,7 +107,8 @@ impl Cloud {
         let CloudOptions { dir, clock, faults, secrets, senders } = options;
         let mut tasks = JoinSet::new();
         let (kms, kms_key) = Kms::open(&dir)?;
-        let ses = Ses::open(&dir, clock, &senders)?;
+        let ses = Ses::open(&dir, clock.clone(), &senders)?;
+        let sqs = Sqs::open(&dir, clock.clone(), &Template::deployed().queues)?;
         let (dynamodb, database) = DynamoDb::start(&dir, &mut tasks).await?;
         let services = Services {
             faults: faults.clone(),
@@ -111,10 +116,11 @@ impl Cloud {
             kms,
             secrets_manager: SecretsManager::new(secrets),
             ses: ses.clone(),
+            sqs: sqs.clone(),
         };
         let router = Router::new().fallback(answer).layer(DefaultBodyLimit::disable()).with_state(services);
-        tasks.spawn(faults::serve(listener, router, Faulty { faults, name, throttled }));
-        Ok(Self { kms_key, database, ses, _tasks: tasks })
+        tasks.spawn(faults::serve(listener, router, Faulty { faults, name, clock, throttled }));
+        Ok(Self { kms_key, database, ses, sqs, _tasks: tasks })
     }
 
     /// Every mail sent so far, the newest last.
@@ -127,6 +133,17 @@ impl Cloud {
     #[must_use]
     pub fn raw_mailbox(&self) -> Vec<String> {
         self.ses.raw_mailbox()
+    }
+
+    /// The bodies of the messages in a queue of the template, the oldest first, whether anybody works on them or not.
+    #[must_use]
+    pub fn messages(&self, queue: &str) -> Vec<String> {
+        self.sqs.bodies(queue)
+    }
+
+    /// The queues, for the poller.
+    pub(crate) fn sqs(&self) -> &Sqs {
+        &self.sqs
     }
 
     /// Writes rows in bulk, as an import from S3 does: the indexes follow, and nothing is counted.
@@ -155,6 +172,7 @@ struct Services {
     kms: Kms,
     secrets_manager: SecretsManager,
     ses: Ses,
+    sqs: Sqs,
 }
 
 #[derive(Clone, Copy)]
@@ -163,6 +181,7 @@ enum Service {
     Kms,
     SecretsManager,
     Ses,
+    Sqs,
 }
 
 async fn answer(State(services): State<Services>, parts: Parts, body: Bytes) -> Response {
@@ -173,6 +192,7 @@ async fn answer(State(services): State<Services>, parts: Parts, body: Bytes) -> 
         Some((Service::Kms, operation)) => json_answer(services.kms.answer(&operation, &body)),
         Some((Service::SecretsManager, operation)) => json_answer(services.secrets_manager.answer(&operation, &body)),
         Some((Service::Ses, operation)) => services.ses.answer(&operation, &body),
+        Some((Service::Sqs, operation)) => services.sqs.answer(&operation, &body),
         None => Refusal::unknown_operation("").json(),
     }
 }
@@ -189,6 +209,7 @@ fn operation(parts: &Parts, body: &[u8]) -> Option<(Service, String)> {
         "DynamoDB_20120810" => Service::DynamoDb,
         "TrentService" => Service::Kms,
         "secretsmanager" => Service::SecretsManager,
+        "AmazonSQS" => Service::Sqs,
         _ => return None,
     };
     Some((service, operation.to_owned()))
@@ -201,17 +222,19 @@ fn name(parts: &Parts, body: &[u8]) -> Option<Call> {
         Service::Kms => ("kms", None),
         Service::SecretsManager => ("secretsmanager", None),
         Service::Ses => ("ses", None),
+        Service::Sqs => ("sqs", None),
     };
     Some(Call { target: format!("{service}/{operation}"), consistent })
 }
 
-fn throttled(call: &Call) -> Response {
+fn throttled(call: &Call, _now: Timestamp) -> Response {
     match call.target.split('/').next() {
         Some("dynamodb") => {
             Refusal::new("ProvisionedThroughputExceededException", "The level of configured throughput was exceeded.")
                 .json()
         }
         Some("ses") => Refusal::new("Throttling", "Maximum sending rate exceeded.").xml(),
+        Some("sqs") => sqs::refused(&Refusal::new("RequestThrottled", "The request was denied due to throttling.")),
         _ => Refusal::new("ThrottlingException", "Rate exceeded").json(),
     }
 }

@@ -22,17 +22,18 @@ use crate::{Parts, faults::Fault, issuer::PEOPLE};
 
 /// What a fault can be put on.
 const TARGETS: &[(&str, &[&str])] = &[
-    ("x", &["authorize", "token", "me", "revoke"]),
-    ("facebook", &["authorize", "token", "long_lived_token", "debug_token", "me", "permissions"]),
+    ("x", &["authorize", "token", "me", "revoke", "tweets"]),
+    ("facebook", &["authorize", "token", "long_lived_token", "debug_token", "me", "permissions", "posts"]),
     ("issuer", &["openid-configuration", "jwks"]),
     ("dynamodb", &[]),
     ("kms", &[]),
     ("secretsmanager", &[]),
     ("ses", &[]),
+    ("sqs", &[]),
 ];
 
-/// The functions that a schedule invokes.
-const SCHEDULED: &[&str] = &["expiry-sweep"];
+/// The functions that are invoked by a schedule or for a queue.
+const TICKED: &[&str] = &["expiry-sweep", "spill-reader"];
 
 type World = State<Arc<Parts>>;
 
@@ -116,9 +117,9 @@ struct Tick {
 
 async fn tick(State(parts): World, body: Bytes) -> Answer {
     let Tick { function } = read(&body)?;
-    if !SCHEDULED.contains(&&*function) {
-        let scheduled = SCHEDULED.join(", ");
-        return Err(Refused::bad(&format!("no schedule invokes {function:?}, only {scheduled}")));
+    if !TICKED.contains(&&*function) {
+        let ticked = TICKED.join(", ");
+        return Err(Refused::bad(&format!("no schedule and no queue invokes {function:?}, only {ticked}")));
     }
     let summary = parts.tick(&function).await;
     summary.map(Json).map_err(|error| Refused(StatusCode::INTERNAL_SERVER_ERROR, error.to_string()))

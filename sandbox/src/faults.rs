@@ -3,32 +3,52 @@
 //! Every request to the AWS port and to the networks' port has a *target* such as
 //! `dynamodb/UpdateItem` or `x/token`. It is counted, and if a fault waits for that target it
 //! strikes: before the work (`status`, `reset`, `garbage`, `throttle`), after it (`lost_reply`),
-//! or around it (`slow`).
+//! or around it (`slow`). A test can also let any one call stand still ([`Faults::stop_at`]), to kill or to pause its
+//! caller at that very moment.
+//!
+//! As with the real services, what a call asked for is done even when the caller hangs up meanwhile: a slow network
+//! does late what nobody waits for any more.
 
 use std::{
     collections::BTreeMap,
     convert::Infallible,
+    pin::Pin,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
 
 use axum::{
     Router,
-    body::{Body, Bytes},
+    body::Body,
     response::{IntoResponse, Response},
 };
-use http::{Request, StatusCode, request::Parts};
-use http_body_util::BodyExt as _;
+use http::{
+    Request, StatusCode,
+    header::{DATE, HeaderValue},
+    request::Parts,
+};
+use http_body_util::{BodyExt as _, Collected};
 use hyper_util::rt::{TokioIo, TokioTimer};
+use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
 use serde::{Deserialize, Serialize};
-use tokio::{net::TcpListener, task::JoinSet};
+use shared::clock::Clock;
+use tokio::{
+    net::TcpListener,
+    sync::{mpsc, oneshot},
+    task::JoinSet,
+};
 use tower::ServiceExt as _;
+
+mod stops;
+
+use self::stops::Stop;
+pub use self::stops::{Stopped, When};
 
 /// How a call goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
-    /// Answers rightly, after `delay_ms`.
+    /// Does the work and answers rightly, after `delay_ms`.
     Slow,
     /// Does the work and drops the connection instead of answering.
     LostReply,
@@ -95,6 +115,7 @@ pub struct Faults(Arc<Mutex<State>>);
 #[derive(Debug, Default)]
 struct State {
     waiting: Vec<Fault>,
+    stops: Vec<Stop>,
     calls: Vec<Call>,
     consumed: Consumed,
 }
@@ -165,21 +186,26 @@ impl Faults {
         state.consumed = Consumed::default();
     }
 
-    fn strike(&self, call: Call) -> Option<Fault> {
+    /// Lets the call number `nth` from now on, counted from 0 over all targets, stand still before or after its
+    /// work: its caller gets no answer until the [`Stopped`] is resumed, and none at all once it is dropped.
+    pub fn stop_at(&self, nth: usize, when: When) -> Stopped {
+        let (stop, stopped) = Stop::new(nth, when);
+        self.lock().stops.push(stop);
+        stopped
+    }
+
+    /// Counts the call, and says what strikes it.
+    fn strike(&self, call: &Call) -> (Option<Fault>, Option<Stop>) {
         let mut state = self.lock();
+        state.calls.push(call.clone());
         let service = call.target.split('/').next().unwrap_or_default();
-        let at = state
-            .waiting
-            .iter()
-            .position(|fault| fault.target == call.target || fault.target.strip_suffix("/*") == Some(service));
-        state.calls.push(call);
-        let at = at?;
-        let fault = state.waiting[at].clone();
-        state.waiting[at].times -= 1;
-        if state.waiting[at].times == 0 {
-            state.waiting.remove(at);
-        }
-        Some(fault)
+        let struck = |fault: &Fault| fault.target == call.target || fault.target.strip_suffix("/*") == Some(service);
+        let fault = state.waiting.iter_mut().find(|fault| struck(fault)).map(|fault| {
+            fault.times -= 1;
+            fault.clone()
+        });
+        state.waiting.retain(|fault| fault.times > 0);
+        (fault, stops::next(&mut state.stops))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -194,8 +220,10 @@ pub struct Faulty {
     pub faults: Faults,
     /// Names a request; `None` is neither counted nor struck (a page's picture, say).
     pub name: fn(&Parts, &[u8]) -> Option<Call>,
+    /// The time, for whoever says when to come back.
+    pub clock: Clock,
     /// How this service says "slow down".
-    pub throttled: fn(&Call) -> Response,
+    pub throttled: fn(&Call, Timestamp) -> Response,
 }
 
 /// Put into a response's extensions to drop the connection instead of sending it.
@@ -203,15 +231,33 @@ pub struct Faulty {
 struct Drop;
 
 impl Faulty {
-    async fn answer(self, router: Router, request: Request<Body>) -> Result<Response, Infallible> {
+    /// Answers with the date of the sandbox, against which the networks' times to come back are read.
+    async fn answer(self, router: Router, request: Request<Body>) -> Response {
+        let mut response = self.work(router, request).await;
+        let date = DateTimePrinter::new().timestamp_to_rfc9110_string(&self.clock.now()).ok();
+        if let Some(date) = date.and_then(|date| HeaderValue::try_from(date).ok()) {
+            response.headers_mut().entry(DATE).or_insert(date);
+        }
+        response
+    }
+
+    async fn work(&self, router: Router, request: Request<Body>) -> Response {
         let (parts, body) = request.into_parts();
-        let body = match body.collect().await {
-            Ok(body) => body.to_bytes(),
-            Err(_) => Bytes::new(),
-        };
+        // whoever hangs up in the middle of a request has asked for nothing
+        let Ok(body) = body.collect().await.map(Collected::to_bytes) else { return dropped() };
         let call = (self.name)(&parts, &body);
-        let fault = call.clone().and_then(|call| self.faults.strike(call));
         let work = router.oneshot(Request::from_parts(parts, Body::from(body)));
+        let work = async { work.await.unwrap_or_else(|never: Infallible| match never {}) };
+        let Some(call) = call else { return work.await };
+        let (fault, stop) = self.faults.strike(&call);
+        let work = self.strike(fault, &call, work);
+        match stop {
+            Some(stop) => stop.hold(call.clone(), work).await.unwrap_or_else(dropped),
+            None => work.await,
+        }
+    }
+
+    async fn strike(&self, fault: Option<Fault>, call: &Call, work: impl Future<Output = Response>) -> Response {
         let Some(fault) = fault else { return work.await };
         match fault.mode {
             Mode::Slow => {
@@ -219,17 +265,15 @@ impl Faulty {
                 work.await
             }
             Mode::LostReply => {
-                work.await?;
-                Ok(dropped())
+                work.await;
+                dropped()
             }
-            Mode::Reset => Ok(dropped()),
+            Mode::Reset => dropped(),
             Mode::Status => {
-                Ok(StatusCode::from_u16(fault.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE).into_response())
+                StatusCode::from_u16(fault.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE).into_response()
             }
-            Mode::Garbage => Ok("<<< this is no answer >>>".into_response()),
-            Mode::Throttle => {
-                Ok(call.as_ref().map_or_else(|| StatusCode::TOO_MANY_REQUESTS.into_response(), self.throttled))
-            }
+            Mode::Garbage => "<<< this is no answer >>>".into_response(),
+            Mode::Throttle => (self.throttled)(call, self.clock.now()),
         }
     }
 }
@@ -240,26 +284,37 @@ fn dropped() -> Response {
     response
 }
 
-/// Serves `router` on `listener` until the task is dropped, counting calls and applying faults; the
-/// connections end with it.
+/// Serves `router` on `listener` until the task is dropped, counting calls and applying faults; the connections and
+/// the work under way end with it.
 pub async fn serve(listener: TcpListener, router: Router, faulty: Faulty) {
-    let mut connections = JoinSet::new();
+    let mut tasks = JoinSet::new();
+    let (hand_over, mut handed_over) = mpsc::unbounded_channel::<Pin<Box<dyn Future<Output = ()> + Send>>>();
     loop {
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
-            Some(_) = connections.join_next() => continue,
+            Some(work) = handed_over.recv() => {
+                tasks.spawn(work);
+                continue;
+            }
+            Some(_) = tasks.join_next() => continue,
         };
         let Ok((stream, _)) = accepted else { continue };
-        let (router, faulty) = (router.clone(), faulty.clone());
+        let (router, faulty, hand_over) = (router.clone(), faulty.clone(), hand_over.clone());
         let service = hyper::service::service_fn(move |request: Request<hyper::body::Incoming>| {
-            let (router, faulty) = (router.clone(), faulty.clone());
+            let (answered, answer) = oneshot::channel();
+            let work = faulty.clone().answer(router.clone(), request.map(Body::new));
+            // no part of the connection, so that it goes on when the caller hangs up and nobody takes the answer
+            let begun = hand_over.send(Box::pin(async move {
+                answered.send(work.await).ok();
+            }));
             async move {
-                let Ok(response) = faulty.answer(router, request.map(Body::new)).await;
+                begun.map_err(|_| "the sandbox stops")?;
+                let response = answer.await.map_err(|_| "the handler panicked")?;
                 // an error closes the connection without an answer
                 if response.extensions().get::<Drop>().is_some() { Err("dropped on purpose") } else { Ok(response) }
             }
         });
-        connections.spawn(async move {
+        tasks.spawn(async move {
             // the other side closing early is no failure of ours
             let _closed = hyper::server::conn::http1::Builder::new()
                 .timer(TokioTimer::new())

@@ -25,6 +25,7 @@ pub mod gateway;
 pub mod issuer;
 pub mod networks;
 mod pages;
+mod poller;
 pub mod template;
 
 use std::{collections::BTreeMap, fmt, io, net::Ipv4Addr, sync::Arc};
@@ -47,6 +48,7 @@ use crate::{
     gateway::{Gateway, Invocation},
     issuer::{AUDIENCE, Issuer},
     networks::{App, Network, Networks},
+    poller::Poller,
     template::Template,
 };
 
@@ -103,6 +105,7 @@ struct Parts {
     environment: Environment,
     aws: SdkConfig,
     functions: Arc<Functions>,
+    pollers: Vec<Arc<Poller>>,
     gateway: Gateway,
 }
 
@@ -144,6 +147,7 @@ impl Sandbox {
         faults.forget_calls();
         let functions = Functions::wire(&aws, &environment, &clock.clock()).map_err(StartError::Functions)?;
         let functions = Arc::new(functions);
+        let pollers = Poller::deployed(template, cloud.sqs(), invoking(&functions));
         let gateway = Gateway::new(template, &format!("localhost:{front_port}"), clock.clock(), invoking(&functions));
 
         let parts = Arc::new(Parts {
@@ -157,16 +161,22 @@ impl Sandbox {
             environment,
             aws,
             functions,
+            pollers,
             gateway,
         });
         let router = parts.gateway.routes().merge(doors::routes(&parts)).merge(pages::routes(&parts));
         let unstruck = Faulty {
             faults: parts.faults.clone(),
             name: |_, _| None,
-            throttled: |_| StatusCode::TOO_MANY_REQUESTS.into_response(),
+            clock: parts.clock.clock(),
+            throttled: |_, _| StatusCode::TOO_MANY_REQUESTS.into_response(),
         };
         let mut serving = JoinSet::new();
         serving.spawn(faults::serve(front, router, unstruck));
+        for poller in &parts.pollers {
+            let (poller, clock) = (Arc::clone(poller), parts.clock.clone());
+            serving.spawn(async move { poller.run(&clock).await });
+        }
         Ok(Self { parts, serving })
     }
 
@@ -242,7 +252,9 @@ impl Sandbox {
         &self.parts.aws
     }
 
-    /// Invokes a function as its schedule does, and returns its summary.
+    /// Invokes a function as its schedule does, and returns its summary; one that works off a queue gets what is
+    /// visible there now, and the summary is how many messages it has done and how many come again:
+    /// `{"delivered":1,"kept":0}`.
     ///
     /// # Errors
     /// When the function fails.
@@ -265,6 +277,9 @@ impl fmt::Debug for Sandbox {
 impl Parts {
     /// The event is the one that `EventBridge` Scheduler sends where the schedule names no input.
     async fn tick(&self, function: &str) -> Result<Value, Fatal> {
+        if let Some(poller) = self.pollers.iter().find(|poller| poller.function() == function) {
+            return Ok(json!(poller.deliver().await));
+        }
         let event = json!({
             "version": "0",
             "id": "00000000-0000-0000-0000-000000000000",
@@ -300,16 +315,16 @@ async fn listen(port: u16) -> Result<(TcpListener, u16), StartError> {
     })
 }
 
-/// One app a network, with a secret that is made anew at every start.
+/// Two apps a network, the first of which is used for connecting, with secrets that are made anew at every start.
 fn apps(url: &str) -> Vec<App> {
     let random = Random::system();
-    let app = |network: Network| App {
+    let app = |network: Network, number: &str| App {
         network,
-        client_id: format!("tokenward-sandbox-{}", network.name()),
+        client_id: format!("tokenward-sandbox-{}{number}", network.name()),
         client_secret: random.token(),
         redirect_uri: format!("{url}/oauth/callback/{}", network.name()),
     };
-    Network::ALL.map(app).to_vec()
+    Network::ALL.into_iter().flat_map(|network| ["", "-2"].map(|number| app(network, number))).collect()
 }
 
 /// The apps as an operator would write them into the secret.

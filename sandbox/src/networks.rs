@@ -19,6 +19,7 @@ use std::{fmt, io, sync::Arc};
 
 use axum::response::{IntoResponse as _, Response};
 use http::{StatusCode, request::Parts};
+use jiff::Timestamp;
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use shared::clock::Clock;
@@ -29,7 +30,7 @@ use crate::{
     faults::{self, Call, Faults, Faulty},
     issuer::Issuer,
 };
-use grants::{Book, Desk, Ending, SecretsSeen};
+use grants::{Book, Desk, Ending, RotatedSecrets, SecretsSeen};
 
 /// A network that the sandbox plays.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -129,6 +130,16 @@ pub struct GrantView {
     pub scopes: Vec<String>,
 }
 
+/// No app with that client id is registered with that network.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{network} has no app {client_id:?} here")]
+pub struct UnknownApp {
+    /// Where it was looked for.
+    pub network: String,
+    /// What was looked for.
+    pub client_id: String,
+}
+
 /// An event was told to an account, and one of the three does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownEvent {
@@ -196,13 +207,14 @@ impl Networks {
         let desk = Desk {
             book: Saved::open(&dir, "networks.json", Book::default)?,
             apps: Arc::from(apps),
+            rotated: RotatedSecrets::default(),
             clock: clock.clone(),
             secrets: SecretsSeen::default(),
         };
         desk.see_client_secrets();
-        let issuer = Issuer::open(&dir, format!("http://{}/issuer", listener.local_addr()?), clock)?;
+        let issuer = Issuer::open(&dir, format!("http://{}/issuer", listener.local_addr()?), clock.clone())?;
         let router = x::routes().merge(facebook::routes()).with_state(desk.clone()).merge(issuer.routes());
-        let serving = tokio::spawn(faults::serve(listener, router, Faulty { faults, name, throttled }));
+        let serving = tokio::spawn(faults::serve(listener, router, Faulty { faults, name, clock, throttled }));
         Ok(Self { desk, issuer, serving })
     }
 
@@ -229,6 +241,17 @@ impl Networks {
             Event::Restore => book.release(network, account.name),
         });
         Ok(())
+    }
+
+    /// Replaces the secret of an app, as its developer does in the network's own console: whoever presents the old
+    /// one is refused. A restart brings the old one back.
+    ///
+    /// # Errors
+    /// When the network or the app does not exist.
+    pub fn rotate_app_secret(&self, network: &str, client_id: &str, new: SecretString) -> Result<(), UnknownApp> {
+        let known = Network::ALL.into_iter().find(|known| known.name() == network);
+        let rotated = known.is_some_and(|network| self.desk.rotate(network, client_id, new));
+        rotated.then_some(()).ok_or_else(|| UnknownApp { network: network.to_owned(), client_id: client_id.to_owned() })
     }
 
     /// Every consent that `account` ever gave, oldest first; nothing for an account that does not exist.
@@ -282,9 +305,9 @@ fn name(parts: &Parts, body: &[u8]) -> Option<Call> {
     Some(Call::to(target))
 }
 
-fn throttled(call: &Call) -> Response {
+fn throttled(call: &Call, now: Timestamp) -> Response {
     match call.target.split('/').next() {
-        Some("x") => x::throttled(),
+        Some("x") => x::throttled(now),
         Some("facebook") => facebook::throttled(),
         _ => StatusCode::TOO_MANY_REQUESTS.into_response(),
     }

@@ -197,7 +197,9 @@ impl Refresher {
             let usable_until = held.token.usable_until().filter(|_| usable);
             let seen = match held.renewal.next(&fingerprint, usable_until, now) {
                 Next::Later(at) => return Ok(Access::Later(at)),
-                Next::Wait(_) if (usable && refused.is_none()) || deadline.left() < pause * 2 => return Ok(Access::Busy),
+                Next::Wait(_) if (usable && refused.is_none()) || deadline.left() < pause * 2 => {
+                    return Ok(Access::Busy);
+                }
                 Next::Wait(_) => {
                     sleep(self.around(pause)).await;
                     pause = (pause * 2).min(LONGEST_LOOK);

@@ -421,9 +421,9 @@ impl Token {
         if self.state.is_over() {
             return None;
         }
-        let step = self.expires_at.map(|end| {
-            ladder.steps(end).map(|(_, at)| at).filter(|at| *at > self.considered_at).min().unwrap_or(end)
-        });
+        let step = self
+            .expires_at
+            .map(|end| ladder.steps(end).map(|(_, at)| at).filter(|at| *at > self.considered_at).min().unwrap_or(end));
         step.into_iter().chain(self.idle_at()).min()
     }
 
@@ -584,9 +584,14 @@ mod tests {
     #[test]
     fn an_access_token_is_renewed_before_it_ends_and_handed_out_until_then() {
         let token = Token { access_expires_at: Some(NOW), ..token() };
-        for (seconds_left, usable, ending) in
-            [(7200, true, false), (301, true, false), (300, true, true), (31, true, true), (30, false, true), (-1, false, true)]
-        {
+        for (seconds_left, usable, ending) in [
+            (7200, true, false),
+            (301, true, false),
+            (300, true, true),
+            (31, true, true),
+            (30, false, true),
+            (-1, false, true),
+        ] {
             let then = NOW - SignedDuration::from_secs(seconds_left);
             assert_eq!((token.is_usable(then), token.is_ending(then)), (usable, ending), "{seconds_left} s before");
         }

@@ -117,7 +117,8 @@ impl Leases {
         let needs_rule = matches!(order.usage, Use::SearchAcquisition | Use::PrivateMessages);
         let id = match &order.rule_id {
             None if needs_rule => {
-                let detail = format!("A lease for `{}` names the rule that it is for: `rule_id`.", order.usage.as_str());
+                let detail =
+                    format!("A lease for `{}` names the rule that it is for: `rule_id`.", order.usage.as_str());
                 return Err(ApiError::new(Code::RuleRequired, detail));
             }
             None => return Ok(()),
@@ -217,7 +218,9 @@ impl Leases {
             let capability = capability(&key.profile, key.token.kind(), order.usage)?;
             let Some(held) = self.refresher.vault.token(&key).await? else { continue };
             if order.acting_user.is_some() {
-                let Some((profile, _)) = self.refresher.vault.holdings(&key.tenant, &key.profile).await? else { continue };
+                let Some((profile, _)) = self.refresher.vault.holdings(&key.tenant, &key.profile).await? else {
+                    continue;
+                };
                 if self.check_acting_user(caller, order, &profile).await.is_err() {
                     obstacles.refused.push(Refusal::NotAllowed);
                     continue;

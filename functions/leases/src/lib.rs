@@ -71,6 +71,9 @@ impl<S: Sync> FromRequestParts<S> for Worker {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         let caller = Caller::from_request_parts(parts, state).await?;
-        caller.leases().then_some(Self(caller)).ok_or_else(|| ApiError::forbidden("This needs a worker's scope `leases`."))
+        caller
+            .leases()
+            .then_some(Self(caller))
+            .ok_or_else(|| ApiError::forbidden("This needs a worker's scope `leases`."))
     }
 }

@@ -24,7 +24,12 @@ impl<K, V> Default for Recent<K, V> {
 
 impl<K: Eq + Hash, V: Clone> Recent<K, V> {
     /// What was read under `key` a moment ago, or what `read` reads now.
-    pub(crate) async fn get<E>(&self, key: K, now: Timestamp, read: impl Future<Output = Result<V, E>>) -> Result<V, E> {
+    pub(crate) async fn get<E>(
+        &self,
+        key: K,
+        now: Timestamp,
+        read: impl Future<Output = Result<V, E>>,
+    ) -> Result<V, E> {
         let fresh = |since: Timestamp| (SignedDuration::ZERO..KEPT).contains(&now.duration_since(since));
         let remembered = {
             let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);

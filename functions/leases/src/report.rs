@@ -161,7 +161,8 @@ impl Report {
         let mut headers = HeaderMap::new();
         for (name, value) in &self.headers {
             let name = HeaderName::try_from(name).map_err(|_| misfit("`headers` has a name that is none."))?;
-            headers.insert(name, HeaderValue::try_from(value).map_err(|_| misfit("`headers` has a value that is none."))?);
+            headers
+                .insert(name, HeaderValue::try_from(value).map_err(|_| misfit("`headers` has a value that is none."))?);
         }
         let body = match &self.body {
             Value::Null => Vec::new(),
@@ -187,7 +188,9 @@ impl Leases {
         deadline: Deadline,
     ) -> Result<(Effect, Option<Timestamp>), ApiError> {
         match failure {
-            Failure::Limited(Limit { reach: LimitReach::Token, seconds }) => Ok((self.rest(key, held, seconds).await?, None)),
+            Failure::Limited(Limit { reach: LimitReach::Token, seconds }) => {
+                Ok((self.rest(key, held, seconds).await?, None))
+            }
             Failure::Dead(_) | Failure::Forbidden | Failure::AppRejected | Failure::Limited(_) => {
                 tracing::info!(tenant = %caller.tenant, worker = %caller.subject, profile = %key.profile, %failure, "reported");
                 self.check(key, held, deadline).await

@@ -1,5 +1,8 @@
 //! The stand-ins as the AWS SDK sees them.
 
+mod queues;
+mod stops;
+
 use std::{
     path::Path,
     sync::{
@@ -80,6 +83,10 @@ impl World {
 
     fn secrets_manager(&self) -> aws_sdk_secretsmanager::Client {
         aws_sdk_secretsmanager::Client::new(&self.sdk)
+    }
+
+    fn sqs(&self) -> aws_sdk_sqs::Client {
+        aws_sdk_sqs::Client::new(&self.sdk)
     }
 
     fn break_once(&self, target: &str, mode: Mode) {
@@ -334,18 +341,22 @@ async fn each_service_throttles_once_in_its_own_words() {
     world.create_table().await;
     let blob = world.wrap("acme").await;
     let key = world.cloud.kms_key();
-    for target in ["dynamodb/PutItem", "kms/Decrypt", "secretsmanager/GetSecretValue", "ses/SendRawEmail"] {
+    for target in
+        ["dynamodb/PutItem", "kms/Decrypt", "secretsmanager/GetSecretValue", "ses/SendRawEmail", "sqs/SendMessage"]
+    {
         world.break_once(target, Mode::Throttle);
     }
     assert_eq!(world.put("flow").await, Err(refused("ProvisionedThroughputExceededException")));
     assert_eq!(world.unwrap(key, "acme", &blob).await, Err(refused("ThrottlingException")));
     assert_eq!(world.secret("tokenward/apps").await, Err(refused("ThrottlingException")));
     assert_eq!(world.mail(SENDER, "Hello").await, Err(refused("Throttling")));
+    assert_eq!(world.send("Hello").await, Err(refused("RequestThrottled")));
 
     world.put("flow").await.unwrap();
     world.unwrap(key, "acme", &blob).await.unwrap();
     world.secret("tokenward/apps").await.unwrap();
     world.mail(SENDER, "Hello").await.unwrap();
+    world.send("Hello").await.unwrap();
 }
 
 #[tokio::test]
@@ -363,7 +374,7 @@ async fn the_sdk_itself_gets_over_one_throttled_call() {
 }
 
 #[tokio::test]
-async fn a_restart_keeps_tables_keys_and_mails() {
+async fn a_restart_keeps_tables_keys_mails_and_messages() {
     let dir = tempfile::tempdir().unwrap();
     let before = World::at(dir.path()).await;
     before.create_table().await;
@@ -373,6 +384,7 @@ async fn a_restart_keeps_tables_keys_and_mails() {
     let data_key = before.unwrap(&key, "acme", &blob).await.unwrap();
     before.mail(SENDER, "Hello").await.unwrap();
     let mails = before.cloud.mailbox();
+    before.send("a sealed grant").await.unwrap();
     drop(before);
 
     let after = World::at(dir.path()).await;
@@ -380,6 +392,7 @@ async fn a_restart_keeps_tables_keys_and_mails() {
     assert_eq!(after.cloud.kms_key(), key);
     assert_eq!(after.unwrap(&key, "acme", &blob).await, Ok(data_key));
     assert_eq!(after.cloud.mailbox(), mails);
+    assert_eq!(after.cloud.messages("SpillQueue"), ["a sealed grant"]);
 }
 
 // S39

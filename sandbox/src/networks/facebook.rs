@@ -1,4 +1,4 @@
-//! Facebook's Graph API, as far as connecting a person's account goes.
+//! Facebook's Graph API, as far as connecting a person's account and reading the posts of a Page goes.
 //!
 //! There is no refresh token: a short-lived token is exchanged for one of about sixty days, and
 //! then the person consents again. The traps that OAuth libraries fall into are kept: PKCE is dropped by
@@ -15,7 +15,7 @@ use axum::{
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::{Method, StatusCode, Uri};
 use jiff::Timestamp;
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use shared::random::Random;
@@ -31,6 +31,13 @@ pub(super) const ACCOUNTS: &[Account] = &[
     Account { name: "alice.meyer", id: "1001", title: "Alice Meyer" },
     Account { name: "bob.stone", id: "1002", title: "Bob Stone" },
     Account { name: SILENT_ABOUT_EXPIRY, id: "1003", title: "Unknown Expiry" },
+];
+
+/// The one Page here, which nobody of the accounts owns, and what it has posted.
+const PAGE: &str = "2001";
+const POSTS: [(&str, &str, &str); 2] = [
+    ("2001_2", "2026-11-02T07:30:00+0000", "The harbour is closed for swimmers until Friday."),
+    ("2001_1", "2026-11-01T16:05:00+0000", "Thirty boats came to the autumn regatta. Thank you!"),
 ];
 
 /// The account whose tokens come without `expires_in`.
@@ -66,6 +73,7 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/graph.facebook.com/{version}/debug_token", get(debug_token))
         .route("/graph.facebook.com/{version}/me", get(me))
         .route("/graph.facebook.com/{version}/{user_id}/permissions", delete(permissions))
+        .route("/graph.facebook.com/{version}/{page_id}/posts", get(posts))
 }
 
 /// The target of a path without its host.
@@ -81,6 +89,7 @@ pub(super) fn target(path: &str, query: &str, body: &[u8]) -> Option<&'static st
         "debug_token" => Some("facebook/debug_token"),
         "me" => Some("facebook/me"),
         _ if path.ends_with("/permissions") => Some("facebook/permissions"),
+        _ if path.ends_with("/posts") => Some("facebook/posts"),
         _ => None,
     }
 }
@@ -348,6 +357,25 @@ async fn me(State(desk): State<Desk>, Path(_): Path<GraphVersion>, fields: Field
     Ok(Json(json!({"id": account.id, "name": account.title})))
 }
 
+/// A Page's posts are public, to apps whose users let them read.
+async fn posts(
+    State(desk): State<Desk>,
+    Path((_, page_id)): Path<(GraphVersion, String)>,
+    fields: Fields,
+) -> Result<Json<Value>, GraphError> {
+    const NEEDED: &str = "pages_read_engagement";
+    let (grant, _) = person(&desk, &fields)?;
+    if page_id != PAGE {
+        let message = format!("Unsupported get request. Object with ID '{page_id}' does not exist");
+        return Err(GraphError::sub(100, 33, message));
+    }
+    if !grant.allows(NEEDED) {
+        return Err(GraphError::new(10, format!("(#10) This endpoint requires the '{NEEDED}' permission")));
+    }
+    let posts = POSTS.map(|(id, time, message)| json!({"id": id, "created_time": time, "message": message}));
+    Ok(Json(json!({"data": posts})))
+}
+
 /// Ends every token that the person's consents to this app brought forth. An app access token may
 /// do so for anybody who consented.
 async fn permissions(
@@ -360,7 +388,7 @@ async fn permissions(
     let known = ACCOUNTS.iter().find(|account| account.id == user_id);
     let (client_id, account) = match access(&fields).and_then(|token| app_of(&desk, token)) {
         Some(app) => (app.client_id.clone(), known.ok_or_else(unknown)?),
-        None => person(&desk, &fields)?,
+        None => person(&desk, &fields).map(|(grant, account)| (grant.client_id, account))?,
     };
     if user_id != "me" && user_id != account.id {
         return Err(unknown());
@@ -369,8 +397,8 @@ async fn permissions(
     Ok(Json(json!({"success": true})))
 }
 
-/// The app and the person that a living user token with its proof stands for.
-fn person(desk: &Desk, fields: &Fields) -> Result<(String, &'static Account), GraphError> {
+/// The consent and the person that a living user token with its proof stands for.
+fn person(desk: &Desk, fields: &Fields) -> Result<(Grant, &'static Account), GraphError> {
     let secret = access(fields).ok_or_else(|| {
         GraphError::new(2500, "An active access token must be used to query information about the current user.")
     })?;
@@ -379,14 +407,14 @@ fn person(desk: &Desk, fields: &Fields) -> Result<(String, &'static Account), Gr
         let (token, grant) = book.token(Network::Facebook, secret).ok_or_else(unknown_token)?;
         check_life(book, token, grant, now)?;
         let app = desk.app(Network::Facebook, &grant.client_id).ok_or_else(unknown_token)?;
-        check_proof(app, secret, fields, now)?;
-        Ok((grant.client_id.clone(), grant.account().ok_or_else(unknown_token)?))
+        check_proof(&desk.client_secret(app), secret, fields, now)?;
+        Ok((grant.clone(), grant.account().ok_or_else(unknown_token)?))
     })
 }
 
 /// `appsecret_proof`: hex HMAC-SHA256 of the token under the app secret; with `appsecret_time`, of
 /// the token and that time.
-fn check_proof(app: &App, token: &str, fields: &Fields, now: i64) -> Result<(), GraphError> {
+fn check_proof(client_secret: &SecretString, token: &str, fields: &Fields, now: i64) -> Result<(), GraphError> {
     let proof = fields
         .get("appsecret_proof")
         .ok_or_else(|| GraphError::new(100, "API calls from the server require an appsecret_proof argument"))?;
@@ -401,7 +429,7 @@ fn check_proof(app: &App, token: &str, fields: &Fields, now: i64) -> Result<(), 
             format!("{token}|{time}")
         }
     };
-    let key = hmac::Key::new(hmac::HMAC_SHA256, app.client_secret.expose_secret().as_bytes());
+    let key = hmac::Key::new(hmac::HMAC_SHA256, client_secret.expose_secret().as_bytes());
     let tag = hex::decode(proof).map_err(|_| invalid())?;
     hmac::verify(&key, message.as_bytes(), &tag).map_err(|_| invalid())
 }

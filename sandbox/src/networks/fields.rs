@@ -1,4 +1,4 @@
-//! What a request to a network says: its query, its form and its credentials, read in one place so
+//! What a request to a network says: its query, its form or JSON, and its credentials, read in one place so
 //! that no secret arrives unnoticed.
 
 use axum::{
@@ -10,6 +10,8 @@ use http::{
     HeaderMap, HeaderName,
     header::{AUTHORIZATION, CONTENT_TYPE},
 };
+
+use serde_json::Value;
 
 use super::grants::Desk;
 
@@ -28,6 +30,8 @@ const SECRETS: [&str; 8] = [
 pub(super) struct Fields {
     query: Vec<(String, String)>,
     form: Vec<(String, String)>,
+    /// The body, if it is JSON.
+    pub(super) json: Value,
     /// Id and secret from HTTP Basic.
     pub(super) basic: Option<(String, String)>,
     /// The token from `Authorization: Bearer`.
@@ -62,17 +66,19 @@ impl FromRequest<Desk> for Fields {
     async fn from_request(request: Request, desk: &Desk) -> Result<Self, Self::Rejection> {
         let query = parse(request.uri().query().unwrap_or_default().as_bytes());
         let (basic, bearer) = credentials(request.headers());
-        let is_form = header(request.headers(), &CONTENT_TYPE)
-            .is_some_and(|kind| kind.starts_with("application/x-www-form-urlencoded"));
+        let kind = header(request.headers(), &CONTENT_TYPE).unwrap_or_default();
+        let is_form = kind.starts_with("application/x-www-form-urlencoded");
+        let is_json = kind.starts_with("application/json");
         let body = Bytes::from_request(request, desk).await?;
         let form = if is_form { parse(&body) } else { Vec::new() };
+        let json = if is_json { serde_json::from_slice(&body).unwrap_or_default() } else { Value::Null };
 
         let named = query.iter().chain(&form).filter(|(name, _)| SECRETS.contains(&name.as_str()));
         let authorizing = basic.iter().map(|(_, secret)| secret).chain(&bearer);
         for secret in named.map(|(_, value)| value).chain(authorizing) {
             desk.secrets.note(secret);
         }
-        Ok(Self { query, form, basic, bearer })
+        Ok(Self { query, form, json, basic, bearer })
     }
 }
 

@@ -12,7 +12,7 @@ use std::{
 
 use aws_lc_rs::digest;
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use secrecy::ExposeSecret as _;
+use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize};
 use shared::{clock::Clock, random::Random};
 
@@ -24,6 +24,7 @@ use crate::data::Saved;
 pub(super) struct Desk {
     pub(super) book: Saved<Book>,
     pub(super) apps: Arc<[App]>,
+    pub(super) rotated: RotatedSecrets,
     pub(super) clock: Clock,
     pub(super) secrets: SecretsSeen,
 }
@@ -40,7 +41,20 @@ impl Desk {
 
     /// The app, if `client_secret` is its own.
     pub(super) fn authenticate(&self, network: Network, client_id: &str, client_secret: &str) -> Option<&App> {
-        self.app(network, client_id).filter(|app| app.client_secret.expose_secret() == client_secret)
+        self.app(network, client_id).filter(|app| self.client_secret(app).expose_secret() == client_secret)
+    }
+
+    /// What the app authenticates with by now.
+    pub(super) fn client_secret(&self, app: &App) -> SecretString {
+        self.rotated.of(app).unwrap_or_else(|| app.client_secret.clone())
+    }
+
+    /// Gives the app another secret and says whether there is such an app.
+    pub(super) fn rotate(&self, network: Network, client_id: &str, client_secret: SecretString) -> bool {
+        let Some(app) = self.app(network, client_id) else { return false };
+        self.secrets.note(client_secret.expose_secret());
+        self.rotated.put(app, client_secret);
+        true
     }
 
     /// A new secret of `N` random bytes, noted as seen.
@@ -60,6 +74,24 @@ impl Desk {
 /// SHA-256 in unpadded base64url: how secrets are kept, and how PKCE's S256 compares.
 pub(super) fn sha256(secret: &str) -> String {
     BASE64_URL_SAFE_NO_PAD.encode(digest::digest(&digest::SHA256, secret.as_bytes()))
+}
+
+/// Client secrets that replace those that apps were registered with, by network and client id.
+#[derive(Clone, Default)]
+pub(super) struct RotatedSecrets(Arc<Mutex<BTreeMap<(Network, String), SecretString>>>);
+
+impl RotatedSecrets {
+    fn of(&self, app: &App) -> Option<SecretString> {
+        self.lock().get(&(app.network, app.client_id.clone())).cloned()
+    }
+
+    fn put(&self, app: &App, client_secret: SecretString) {
+        self.lock().insert((app.network, app.client_id.clone()), client_secret);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<(Network, String), SecretString>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// Secrets in the clear, in memory alone.

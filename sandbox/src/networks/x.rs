@@ -2,6 +2,8 @@
 //!
 //! A consent and everything minted from it is one family: presenting a code or a refresh token
 //! twice, or revoking any token of it, ends the family.
+//!
+//! Posting is there to try an access token out; what is posted is kept nowhere.
 
 use axum::{
     Json, Router,
@@ -11,8 +13,10 @@ use axum::{
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
 use http::{Method, StatusCode, Uri, header};
+use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
+use shared::random::Random;
 
 use super::{
     Account, App, Network,
@@ -42,6 +46,8 @@ const ACCESS_LIFETIME: i64 = 7_200;
 /// About six months.
 const REFRESH_LIFETIME: i64 = 182 * 24 * 3_600;
 const LONGEST_STATE: usize = 500;
+/// Of rate limits.
+const LIMIT_WINDOW: i64 = 15 * 60;
 
 pub(super) fn routes() -> Router<Desk> {
     Router::new()
@@ -49,6 +55,7 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/api.x.com/2/oauth2/token", post(token))
         .route("/api.x.com/2/oauth2/revoke", post(revoke))
         .route("/api.x.com/2/users/me", get(me))
+        .route("/api.x.com/2/tweets", post(tweet))
 }
 
 /// The target of a path without its host.
@@ -58,13 +65,16 @@ pub(super) fn target(path: &str) -> Option<&'static str> {
         "2/oauth2/token" => Some("x/token"),
         "2/oauth2/revoke" => Some("x/revoke"),
         "2/users/me" => Some("x/me"),
+        "2/tweets" => Some("x/tweets"),
         _ => None,
     }
 }
 
-pub(super) fn throttled() -> Response {
-    let limit = [("x-rate-limit-limit", "75"), ("x-rate-limit-remaining", "0")];
-    (limit, problem(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests")).into_response()
+/// A window has begun with the first request of many.
+pub(super) fn throttled(now: Timestamp) -> Response {
+    let reset = (now.as_second() + LIMIT_WINDOW).to_string();
+    let limit = [("x-rate-limit-limit", "75"), ("x-rate-limit-remaining", "0"), ("x-rate-limit-reset", &reset)];
+    (limit, Problem(StatusCode::TOO_MANY_REQUESTS, "Too Many Requests")).into_response()
 }
 
 async fn authorize(State(desk): State<Desk>, method: Method, uri: Uri, fields: Fields) -> Result<Response, Refused> {
@@ -242,25 +252,42 @@ async fn revoke(State(desk): State<Desk>, fields: Fields) -> Result<Response, In
     Ok(Json(json!({"revoked": true})).into_response())
 }
 
-async fn me(State(desk): State<Desk>, fields: Fields) -> Response {
+async fn me(State(desk): State<Desk>, fields: Fields) -> Result<Json<Value>, Problem> {
+    let Account { name, id, title } = caller(&desk, &fields, &[])?;
+    Ok(Json(json!({"data": {"id": id, "name": title, "username": name}})))
+}
+
+async fn tweet(State(desk): State<Desk>, fields: Fields) -> Result<impl IntoResponse, Problem> {
+    caller(&desk, &fields, &["tweet.write"])?;
+    let text = fields.json["text"].as_str().filter(|text| !text.is_empty());
+    let text = text.ok_or(Problem(StatusCode::BAD_REQUEST, "Invalid Request"))?;
+    let id = u64::from_be_bytes(Random::system().bytes()) >> 1;
+    Ok((StatusCode::CREATED, Json(json!({"data": {"id": id.to_string(), "text": text}}))))
+}
+
+/// Whose access token it is, if it is alive and carries `scopes` beside those that every call needs.
+fn caller(desk: &Desk, fields: &Fields, scopes: &[&str]) -> Result<&'static Account, Problem> {
     let now = desk.now();
     let bearer = fields.bearer.as_deref().unwrap_or_default();
     desk.book.read(|book| {
         let living = book
             .token(Network::X, bearer)
             .filter(|(token, grant)| token.good_for == Use::Access && !token.expired(now) && grant.ended.is_none());
-        let Some((_, grant)) = living else { return problem(StatusCode::UNAUTHORIZED, "Unauthorized") };
-        let allowed = grant.allows("users.read") && grant.allows("tweet.read") && !book.holds(grant);
-        match grant.account().filter(|_| allowed) {
-            Some(Account { name, id, title }) => {
-                Json(json!({"data": {"id": id, "name": title, "username": name}})).into_response()
-            }
-            None => problem(StatusCode::FORBIDDEN, "Forbidden"),
-        }
+        let (_, grant) = living.ok_or(Problem(StatusCode::UNAUTHORIZED, "Unauthorized"))?;
+        let allowed = ["users.read", "tweet.read"].iter().chain(scopes).all(|scope| grant.allows(scope));
+        let account = grant.account().filter(|_| allowed && !book.holds(grant));
+        account.ok_or(Problem(StatusCode::FORBIDDEN, "Forbidden"))
     })
 }
 
-fn problem(status: StatusCode, title: &str) -> Response {
-    let body = json!({"title": title, "type": "about:blank", "status": status.as_u16(), "detail": title});
-    (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
+/// An error of the API, as opposed to one of OAuth.
+#[derive(Debug)]
+struct Problem(StatusCode, &'static str);
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let Self(status, title) = self;
+        let body = json!({"title": title, "type": "about:blank", "status": status.as_u16(), "detail": title});
+        (status, [(header::CONTENT_TYPE, "application/problem+json")], body.to_string()).into_response()
+    }
 }

@@ -15,8 +15,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Change, DueCursor, Item, Shards, StoreError, Written, binary, by_account, client, key_part, number, put_in_transaction,
-    read, sealed, text, transact, unavailable, value, write,
+    Change, DueCursor, Item, Shards, StoreError, Written, binary, by_account, client, key_part, number,
+    put_in_transaction, read, sealed, text, transact, unavailable, value, write,
 };
 use crate::{
     access::TenantId,

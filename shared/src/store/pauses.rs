@@ -46,7 +46,13 @@ impl Vault {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn pause_app(&self, network: Network, app: &str, why: Paused, until: Timestamp) -> Result<(), StoreError> {
+    pub async fn pause_app(
+        &self,
+        network: Network,
+        app: &str,
+        why: Paused,
+        until: Timestamp,
+    ) -> Result<(), StoreError> {
         let name = match why {
             Paused::Limited => "limited_until",
             Paused::Rejected => "rejected_until",

@@ -87,6 +87,9 @@ pub struct TokenKey {
     pub token: TokenId,
 }
 
+/// A grant that nobody uses may be refreshed so many seconds too early or late: three days.
+const IDLE_SLACK: u64 = 3 * 24 * 60 * 60;
+
 /// A token with its sealed grant and what is known of refreshing it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Held {
@@ -284,10 +287,12 @@ impl Vault {
             .set("account", text(account))
             .set("sealed", sealed_fields(grant))
             .set("fence", number(token.generation));
-        let change = self.schedule(change, &key, token, ladder);
         let (change, revocation) = match replaced {
-            Some((before, revocation)) => (super::renewals::forget(change, before), revocation),
-            None => (change.when_missing("generation"), None),
+            Some((before, revocation)) => {
+                let change = self.schedule_anew(change, &key, before, token, ladder);
+                (super::renewals::forget(change, before), revocation)
+            }
+            None => (self.schedule(change, &key, token, ladder).when_missing("generation"), None),
         };
         let mut items =
             vec![profile, change.in_transaction(&self.table, token_key(&key))?, flows.completing(session, now)?];
@@ -378,6 +383,24 @@ impl Vault {
     pub async fn due(&self, cursor: &mut DueCursor, now: Timestamp) -> Result<Option<Vec<DueRow>>, StoreError> {
         let rows = cursor.next(&self.client, &self.table, now).await?;
         Ok(rows.map(|rows| rows.iter().filter_map(due_row).collect()))
+    }
+
+    /// As [`Self::schedule`], for a row that stands in the index already. Moving it there costs as much as writing the
+    /// row, so a row that is due for idleness alone may stand there a little off.
+    pub(super) fn schedule_anew(
+        &self,
+        change: Change,
+        key: &TokenKey,
+        before: &Held,
+        token: &Token,
+        ladder: &Ladder,
+    ) -> Change {
+        let next = token.next_due(ladder).map(Timestamp::as_second);
+        let near = |(next, then): (i64, i64)| next.abs_diff(then) < IDLE_SLACK && token.expires_at.is_none();
+        if next == before.due_at || next.zip(before.due_at).is_some_and(near) {
+            return change;
+        }
+        self.schedule(change, key, token, ladder)
     }
 
     /// Lets the token's row come up in the `due` index when something will be due, or never.

@@ -20,14 +20,11 @@ use crate::{
     access::{Subject, TenantId},
     grant::{GrantPlace, SealedGrant},
     network::Terms,
-    renewal::{Attempt, Renewal, Renewed, Stage},
     profile::{ProfileId, TokenKind},
+    renewal::{Attempt, Renewal, Renewed, Stage},
     secret::SecretHash,
     token::{Happening, Ladder, Reason, State, Step, Token, TokenId},
 };
-
-/// A row may stand in the `due` index so many seconds off.
-const DUE_SLACK: u64 = 24 * 60 * 60;
 
 /// What came of a step of a refresh.
 #[derive(Debug)]
@@ -154,7 +151,8 @@ impl Vault {
         let attempt = renewed.grant.place.generation;
         // whatever moves the generation moves the fence too: this attempt is the newest, or it is not
         let change = Change::new().when("fence", "=", number(attempt)).when("generation", "<", number(attempt));
-        let change = held.renewal.outlived(&renewed.answers).fold(change, |change, other| change.remove(&candidate_name(other)));
+        let change =
+            held.renewal.outlived(&renewed.answers).fold(change, |change, other| change.remove(&candidate_name(other)));
         let change = self.renewed(change.remove("attempt"), key, held, renewed)?;
         match self.step(key, change, |row| row.token.generation == attempt).await? {
             Stepped::Done(row) => return Ok(Placed::Committed(row)),
@@ -237,7 +235,13 @@ impl Vault {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn begin_check(&self, key: &TokenKey, held: &Held, now: Timestamp, again: Timestamp) -> Result<bool, StoreError> {
+    pub async fn begin_check(
+        &self,
+        key: &TokenKey,
+        held: &Held,
+        now: Timestamp,
+        again: Timestamp,
+    ) -> Result<bool, StoreError> {
         if held.check_after.is_some_and(|after| now < after) {
             return Ok(false);
         }
@@ -268,10 +272,7 @@ impl Vault {
             }
             None => change,
         };
-        // an index is a hint, and moving a row in it costs as much as the row: the sweep puts right what is a little off
-        let due_at = next.next_due(&Ladder::default()).map(Timestamp::as_second);
-        let near = matches!((due_at, held.due_at), (Some(next), Some(then)) if next.abs_diff(then) < DUE_SLACK);
-        Ok(if near || due_at == held.due_at { change } else { self.schedule(change, key, &next, &Ladder::default()) })
+        Ok(self.schedule_anew(change, key, held, &next, &Ladder::default()))
     }
 
     async fn step(
@@ -299,7 +300,8 @@ fn unchanged(held: &Held) -> Change {
 
 /// Whatever was known of refreshing a grant, gone with it.
 pub(super) fn forget(change: Change, before: &Held) -> Change {
-    let change = before.renewal.candidates.keys().fold(change, |change, attempt| change.remove(&candidate_name(*attempt)));
+    let change =
+        before.renewal.candidates.keys().fold(change, |change, attempt| change.remove(&candidate_name(*attempt)));
     ["attempt", "failures", "retry_at", "check_after", "arrivals"]
         .iter()
         .fold(change, |change, name| change.remove(name))
@@ -313,10 +315,12 @@ fn said(change: Change, terms: &Terms) -> Result<Change, StoreError> {
     let change = if scopes.is_empty() { change } else { change.set("scopes", value(scopes)?) };
     [("access_expires_at", access_expires_at), ("expires_at", expires_at)].into_iter().try_fold(
         change,
-        |change, (name, at)| Ok(match at {
-            Some(at) => change.set(name, value(at)?),
-            None => change,
-        }),
+        |change, (name, at)| {
+            Ok(match at {
+                Some(at) => change.set(name, value(at)?),
+                None => change,
+            })
+        },
     )
 }
 

@@ -1,0 +1,126 @@
+//! Leases: who gets which access token, what it costs, and that it works.
+
+use aws_sdk_dynamodb::types::AttributeValue;
+use jiff::SignedDuration;
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use crate::support::{Person, Reply, World, minutes};
+
+/// A world in which alice has connected the news desk at X, and the worker of her organisation.
+pub(crate) async fn newsdesk() -> (World, Person, Person) {
+    let world = World::start().await;
+    let alice = world.person("alice");
+    alice.connect("x_profile", "interaction", "newsdesk").await;
+    let worker = world.person("acme-worker");
+    (world, alice, worker)
+}
+
+impl Person {
+    /// Leases the news desk to publish.
+    pub(crate) async fn lease(&self) -> Reply {
+        self.post("/v1/leases", json!({ "use": "publish", "profile_id": "x_profile-42" })).await
+    }
+
+    /// What became of a lease.
+    pub(crate) async fn report(&self, lease: &Value, report: Value) -> Value {
+        let path = format!("/v1/leases/{}/report", lease["id"].as_str().unwrap());
+        self.post(&path, report).await.expect(200)
+    }
+}
+
+/// What X says to whoever has this access token.
+pub(crate) async fn whoami(world: &World, lease: &Value) -> Reply {
+    let url = format!("{}/api.x.com/2/users/me", world.sandbox.networks_url());
+    let request = world.http.request(Method::GET, url).bearer_auth(lease["access_token"].as_str().unwrap());
+    Reply::of(request.send().await.unwrap()).await
+}
+
+#[tokio::test]
+async fn a_worker_gets_an_access_token_that_works() {
+    let (world, _, worker) = newsdesk().await;
+    let lease = worker.lease().await.expect(201);
+    assert_eq!((&lease["profile_id"], &lease["token_id"]), (&json!("x_profile-42"), &json!("interaction-alice")));
+    assert_eq!(
+        (&lease["network"], &lease["token_type"], &lease["params"]),
+        (&json!("x"), &json!("bearer"), &json!({}))
+    );
+    let end: jiff::Timestamp = lease["expires_at"].as_str().unwrap().parse().unwrap();
+    let left = end.duration_since(world.sandbox.clock().now());
+    assert!((minutes(119)..=minutes(120)).contains(&left), "{lease}");
+    assert!(lease["scopes"].as_array().unwrap().contains(&json!("tweet.write")), "{lease}");
+    assert_eq!(whoami(&world, &lease).await.expect(200)["data"]["id"], "42");
+}
+
+#[tokio::test]
+async fn an_access_token_that_ends_is_renewed_first() {
+    let (world, _, worker) = newsdesk().await;
+    let first = worker.lease().await.expect(201);
+    world.later(minutes(110)).await;
+    assert_eq!(worker.lease().await.expect(201)["access_token"], first["access_token"]);
+    for _ in 0..3 {
+        world.later(minutes(118)).await.forget_calls().await;
+        let renewed = worker.lease().await.expect(201);
+        assert_eq!(world.calls("x/token").await, 1);
+        assert_ne!(renewed["access_token"], first["access_token"]);
+        assert_eq!(whoami(&world, &renewed).await.expect(200)["data"]["id"], "42");
+        assert_eq!(worker.lease().await.expect(201)["access_token"], renewed["access_token"]);
+    }
+}
+
+/// What a request costs: its answer, the units read and written, and the calls to KMS.
+async fn cost(world: &World, request: impl Future<Output = Reply>) -> (Reply, f64, f64, u64) {
+    world.forget_calls().await;
+    let reply = request.await;
+    let consumed = world.sandbox.faults().consumed();
+    let kms = world.calls("kms/Decrypt").await + world.calls("kms/GenerateDataKeyWithoutPlaintext").await;
+    (reply, consumed.read, consumed.write, kms)
+}
+
+#[tokio::test]
+async fn a_warm_lease_costs_two_read_units_and_nothing_else() {
+    let (world, alice, worker) = newsdesk().await;
+    lengthen(&world, 1100).await;
+    alice
+        .patch("/v1/profiles/x_profile-42/tokens/interaction-alice", json!({ "allow": { "private_messages": true } }))
+        .await
+        .expect(200);
+    let rule = json!({ "topic": "complaints", "use": "private_messages", "profile_ids": ["x_profile-42"] });
+    let rule = alice.post("/v1/rules", rule).await.expect(201)["id"].clone();
+    for order in [
+        json!({ "use": "publish", "profile_id": "x_profile-42" }),
+        json!({ "use": "publish", "profile_id": "x_profile-42", "acting_user": "alice" }),
+        json!({ "use": "private_messages", "profile_id": "x_profile-42", "acting_user": "alice", "rule_id": rule }),
+    ] {
+        worker.post("/v1/leases", order.clone()).await.expect(201);
+        let (reply, read, written, kms) = cost(&world, worker.post("/v1/leases", order.clone())).await;
+        reply.expect(201);
+        assert!(read <= 2.0, "{order}: {read} units read");
+        assert_eq!((written, kms), (0.0, 0), "{order}");
+    }
+}
+
+/// Makes the token's row about 2 KB, the size for which the figures are meant.
+async fn lengthen(world: &World, by: usize) {
+    let update = world
+        .dynamodb()
+        .update_item()
+        .table_name("Vault")
+        .key("pk", AttributeValue::S("T#acme#P#x_profile-42".to_owned()))
+        .key("sk", AttributeValue::S("TOKEN#interaction-alice".to_owned()))
+        .update_expression("SET padding = :padding")
+        .expression_attribute_values(":padding", AttributeValue::S("x".repeat(by)));
+    update.send().await.unwrap();
+}
+
+#[tokio::test]
+async fn a_refresh_writes_at_most_nine_units() {
+    let (world, _, worker) = newsdesk().await;
+    lengthen(&world, 500).await;
+    for wait in [minutes(121), SignedDuration::from_hours(26)] {
+        world.later(wait).await;
+        let (reply, _, written, _) = cost(&world, worker.lease()).await;
+        reply.expect(201);
+        assert!(written <= 9.0, "{written} units after {wait}");
+    }
+}
