@@ -9,22 +9,26 @@ use std::{
 
 use sandbox::template::{Function, Statement, Template};
 
-const FUNCTIONS: [&str; 5] = ["authorizer", "expiry-sweep", "oauth-callback", "oauth-start", "tokens"];
+const FUNCTIONS: [&str; 7] =
+    ["authorizer", "expiry-sweep", "leases", "oauth-callback", "oauth-start", "spill-reader", "tokens"];
 
 /// The modules of `shared` that do no I/O, and what they can do without.
-const PURE: [&str; 8] = ["profile", "access", "token", "health", "secret", "seal", "network", "connect"];
+const PURE: [&str; 10] =
+    ["profile", "access", "token", "health", "secret", "seal", "network", "connect", "rule", "renewal"];
 const IMPURE: [&str; 5] = ["aws_config", "aws_sdk_", "reqwest", "tokio", "std::fs"];
 
 /// What can be called by anybody on the internet.
 const PUBLIC_ROUTES: [&str; 3] = ["GET /oauth/callback/{network}", "GET /oauth/start", "GET /openapi.json"];
 
-/// What a function holds, and what it is given for that: variables of its environment, resources of its role.
-const REACH: [(&str, &[&str], &[&str]); 5] = [
+/// What a function holds, and what it is given for that: variables of its environment, resources of its role (with the
+/// action, where others have another use for the resource).
+const REACH: [(&str, &[&str], &[&str]); 6] = [
     ("Vault", &["VAULT_TABLE"], &["${Vault.Arn}"]),
     ("Flows", &["FLOWS_TABLE"], &["${Flows.Arn}"]),
     ("TenantKeys", &["KEYS_TABLE", "KMS_KEY", "STAGE"], &["${Keys.Arn}", "${Key.Arn}"]),
     ("Apps", &["APPS_SECRET"], &["${Apps}"]),
     ("Mailer", &["MAIL_FROM"], &["identity/${MailFrom}"]),
+    ("Spill", &["SPILL_QUEUE"], &["sqs:SendMessage ${SpillQueue.Arn}"]),
 ];
 
 /// The requirements that are met by now; the others wait for their features.
@@ -302,8 +306,13 @@ fn variables(code: &str) -> BTreeSet<String> {
     code.split('"').skip(1).step_by(2).filter(named).map(str::to_owned).collect()
 }
 
-fn may_use(function: &Function, resource: &str) -> bool {
-    function.statements.iter().flat_map(|statement| &statement.resources).any(|allowed| allowed.ends_with(resource))
+fn may_use(function: &Function, use_of: &str) -> bool {
+    let (action, resource) = use_of.split_once(' ').map_or((None, use_of), |(action, rest)| (Some(action), rest));
+    let mut statements = function.statements.iter();
+    statements.any(|statement| {
+        action.is_none_or(|action| statement.actions.iter().any(|allowed| allowed == action))
+            && statement.resources.iter().any(|allowed| allowed.ends_with(resource))
+    })
 }
 
 fn main_of(function: &str) -> String {

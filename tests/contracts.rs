@@ -12,6 +12,7 @@ mod kms;
 mod outbox;
 mod secrets_manager;
 mod ses;
+mod sqs;
 mod vault;
 
 use jiff::{SignedDuration, Timestamp};

@@ -120,6 +120,13 @@ async fn calls_are_counted_from_the_start_and_listed_with_their_consistency() {
 }
 
 #[tokio::test]
+async fn a_queue_is_worked_off_by_the_same_door_as_the_schedule() {
+    let sandbox = start().await;
+    let ticked = knock(&sandbox, Method::POST, "tick", &json!({ "function": "spill-reader" })).await;
+    assert_eq!(ticked, (StatusCode::OK, json!({ "delivered": 0, "kept": 0 })));
+}
+
+#[tokio::test]
 async fn the_clock_moves_by_its_door() {
     let sandbox = start().await;
     let (_, before) = knock(&sandbox, Method::GET, "clock", &Value::Null).await;

@@ -159,7 +159,8 @@ impl Refresher {
             return Ok(Access::Over(Box::new(held)));
         }
         let grant = held.grant.open(&self.keys).await?;
-        if grant.refresh_token.is_none() || (wanted == Wanted::WhenDue && !held.token.is_ending(now)) {
+        let due = wanted == Wanted::Now || held.token.is_ending(now);
+        if held.token.is_usable(now) && (grant.refresh_token.is_none() || !due) {
             return Ok(Access::Good(Box::new(held), grant.access_token));
         }
         let fallback = is_usable(&held, now).then(|| (Box::new(held.clone()), grant.access_token.clone()));
@@ -191,7 +192,7 @@ impl Refresher {
             let usable = is_usable(&held, now);
             let due = held.token.is_ending(now) || refused == Some(held.token.generation);
             let Some(refresh_token) = grant.refresh_token.filter(|_| due || !usable) else {
-                return Ok(Access::Good(held, grant.access_token));
+                return Ok(if usable { Access::Good(held, grant.access_token) } else { Access::Over(held) });
             };
             let fingerprint = SecretHash::of(&refresh_token);
             let usable_until = held.token.usable_until().filter(|_| usable);

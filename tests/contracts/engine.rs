@@ -110,6 +110,21 @@ impl Engine {
         aws_sdk_secretsmanager::Client::new(&self.sdk)
     }
 
+    pub(super) fn sqs(&self) -> aws_sdk_sqs::Client {
+        aws_sdk_sqs::Client::new(&self.sdk)
+    }
+
+    /// The URL of the queue `SpillQueue`, which nobody but this test uses.
+    pub(super) async fn spill_queue(&self) -> String {
+        match &self.serving {
+            Serving::StandIns(_) => format!("{}/000000000000/SpillQueue", self.sdk.endpoint_url().unwrap()),
+            Serving::Moto(_) => {
+                let create = self.sqs().create_queue().queue_name(self.name("SpillQueue"));
+                create.send().await.unwrap().queue_url.unwrap()
+            }
+        }
+    }
+
     /// Every mail that was sent to `address`, as it was sent.
     pub(super) async fn mails_to(&self, address: &str) -> Vec<String> {
         match &self.serving {

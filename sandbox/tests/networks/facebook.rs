@@ -293,6 +293,39 @@ async fn an_app_access_token_may_delete_the_permissions_of_a_token_that_is_lost(
 }
 
 #[tokio::test]
+async fn the_posts_of_a_page_are_read_with_a_fresh_proof_and_the_permission() {
+    let world = World::start().await;
+    let asking = [REQUEST, &[("decision", "approve"), ("account", "alice.meyer")]].concat();
+    let asking = but(&asking, &[("scope", "public_profile,pages_read_engagement")]);
+    let code = answer(world.post(DIALOG, &asking)).await.carried()["code"].clone();
+    let reader = world.facebook_redeems(&code, &[]).await.string("access_token");
+    let stranger = world.facebook_connects("bob.stone").await;
+    let posts = async |page: &str, token: &str, time: i64| {
+        let (time, proof) = (time.to_string(), proof(&format!("{token}|{time}")));
+        let query = [("access_token", token), ("appsecret_proof", &proof), ("appsecret_time", &time)];
+        answer(world.get(&format!("/graph.facebook.com/v26.0/{page}/posts"), &query)).await
+    };
+
+    let read = posts("2001", &reader, world.now()).await;
+    assert_eq!((read.status, read.json["data"].as_array().map(Vec::len)), (StatusCode::OK, Some(2)), "{read:?}");
+    assert_eq!(error(&posts("2001", &reader, world.now() - 301).await), (100, 0));
+    assert_eq!(error(&posts("2002", &reader, world.now()).await), (100, 33));
+    assert_eq!(error(&posts("2001", &stranger, world.now()).await), (10, 0));
+    world.happens(Network::Facebook, "alice.meyer", "password_changed");
+    assert_eq!(error(&posts("2001", &reader, world.now()).await), (190, 460));
+    assert_eq!(world.faults.counts()["facebook/posts"], 5);
+}
+
+#[tokio::test]
+async fn a_replaced_app_secret_makes_the_proofs_too() {
+    let world = World::start().await;
+    let token = world.facebook_connects("alice.meyer").await;
+    world.networks.rotate_app_secret("facebook", CLIENT_ID, "another-secret".into()).expect("an app that exists");
+    assert_eq!(error(&world.facebook_me(&token).await), (100, 0));
+    assert_eq!(error(&world.facebook_extends(&token).await), (1, 0));
+}
+
+#[tokio::test]
 async fn any_graph_version_is_served_and_nothing_that_is_none() {
     let world = World::start().await;
     for (version, status) in

@@ -10,7 +10,7 @@ use std::{
 };
 
 use jiff::Timestamp;
-use reqwest::{Client, RequestBuilder, StatusCode, redirect::Policy};
+use reqwest::{Client, RequestBuilder, StatusCode, header::HeaderMap, redirect::Policy};
 use sandbox::{
     data::DataDir,
     faults::Faults,
@@ -40,6 +40,7 @@ pub(crate) struct World {
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
     pub(crate) location: Option<Url>,
     pub(crate) text: String,
     pub(crate) json: Value,
@@ -111,6 +112,10 @@ impl World {
         self.http.post(format!("{}{path}", self.base)).form(form)
     }
 
+    pub(crate) fn post_json(&self, path: &str, body: &Value) -> RequestBuilder {
+        self.http.post(format!("{}{path}", self.base)).json(body)
+    }
+
     pub(crate) fn delete(&self, path: &str, query: &[(&str, &str)]) -> RequestBuilder {
         self.http.delete(format!("{}{path}", self.base)).query(query)
     }
@@ -123,9 +128,10 @@ pub(crate) async fn answer(request: RequestBuilder) -> Answer {
         .headers()
         .get("location")
         .map(|to| Url::parse(to.to_str().expect("a printable location")).expect("a location that is a URL"));
+    let headers = response.headers().clone();
     let text = response.text().await.expect("a body");
     let json = serde_json::from_str(&text).unwrap_or_default();
-    Answer { status, location, text, json }
+    Answer { status, headers, location, text, json }
 }
 
 /// `fields` with some of them replaced, or taken out where the replacement is empty.

@@ -60,6 +60,10 @@ impl World {
         answer(self.get("/api.x.com/2/users/me", &[]).bearer_auth(access_token)).await
     }
 
+    async fn x_posts(&self, access_token: &str, post: &Value) -> Answer {
+        answer(self.post_json("/api.x.com/2/tweets", post).bearer_auth(access_token)).await
+    }
+
     fn x_grant_lives(&self) -> bool {
         self.networks.grants("x", "newsdesk").last().expect("a grant").live
     }
@@ -294,6 +298,51 @@ async fn a_throttled_call_is_told_so_as_x_does() {
     world.faults.put(Fault { target: "x/me".into(), mode: Mode::Throttle, times: 1, status: 503, delay_ms: 0 });
     let slowed = world.x_me("whatever").await;
     assert_eq!((slowed.status, &slowed.json["title"]), (StatusCode::TOO_MANY_REQUESTS, &json!("Too Many Requests")));
+    assert_eq!(slowed.headers["x-rate-limit-reset"], (world.now() + 900).to_string());
+    assert_eq!(slowed.headers["date"], "Mon, 23 Nov 2026 10:20:00 GMT", "the two are read together");
+}
+
+#[tokio::test]
+async fn a_post_needs_a_living_access_token_that_may_write() {
+    let world = World::start().await;
+    let post = json!({"text": "The harbour is open again."});
+    let writing = [("scope", "tweet.read users.read tweet.write")];
+    let code = world.x_decides(&writing, APPROVE).await.carried()["code"].clone();
+    let writer = world.x_redeems(&code, &[]).await.string("access_token");
+    let reader = world.x_connects().await;
+
+    let posted = world.x_posts(&writer, &post).await;
+    assert_eq!((posted.status, &posted.json["data"]["text"]), (StatusCode::CREATED, &post["text"]));
+    assert!(posted.json["data"]["id"].as_str().is_some_and(|id| id.bytes().all(|byte| byte.is_ascii_digit())));
+    for (token, post, status) in [
+        (&writer, &json!({"text": ""}), StatusCode::BAD_REQUEST),
+        (&writer, &json!("text"), StatusCode::BAD_REQUEST),
+        (&reader.string("access_token"), &post, StatusCode::FORBIDDEN),
+        (&reader.string("refresh_token"), &post, StatusCode::UNAUTHORIZED),
+        (&"whatever".to_owned(), &post, StatusCode::UNAUTHORIZED),
+    ] {
+        assert_eq!(world.x_posts(token, post).await.status, status, "{post}");
+    }
+    world.happens(Network::X, "newsdesk", "revoke");
+    assert_eq!(world.x_posts(&writer, &post).await.status, StatusCode::UNAUTHORIZED);
+    assert_eq!(world.faults.counts()["x/tweets"], 7);
+}
+
+#[tokio::test]
+async fn a_replaced_client_secret_is_the_only_one_that_counts_and_ends_no_grant() {
+    let world = World::start().await;
+    let refresh_token = world.x_connects().await.string("refresh_token");
+    world.networks.rotate_app_secret("x", CLIENT_ID, "an-even-better-staple".into()).expect("an app that exists");
+
+    let refused = world.x_refreshes(&refresh_token).await;
+    assert_eq!((refused.status, &refused.json["error"]), (StatusCode::UNAUTHORIZED, &json!("unauthorized_client")));
+    let form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token.as_str())];
+    let request = world.post("/api.x.com/2/oauth2/token", &form).basic_auth(CLIENT_ID, Some("an-even-better-staple"));
+    assert_eq!(answer(request).await.status, StatusCode::OK);
+    assert!(world.networks.secrets_seen().iter().any(|seen| seen == "an-even-better-staple"));
+
+    let nobody = world.networks.rotate_app_secret("x", "somebody-else", "a-secret".into());
+    assert_eq!(nobody.expect_err("unknown").to_string(), r#"x has no app "somebody-else" here"#);
 }
 
 #[tokio::test]
