@@ -61,9 +61,8 @@ pub trait Provider: Sync {
     /// What the answer says of the token or the app.
     fn judge(&self, answer: &Answer) -> Result<(), Failure>;
 
-    /// What a request with the access token carries beside it, by the names that the network gives
-    /// these parameters.
-    fn params(&self, app: &App, access_token: &SecretString, now: Timestamp) -> BTreeMap<&'static str, String>;
+    /// How to make what a request with an access token carries beside it; `None` where it carries nothing.
+    fn params(&self) -> Option<Params>;
 
     /// Ends the grant at the network; done as well when the network says that it is dead already.
     fn revoke(&self, app: &App, grant: &Grant, login: &str) -> Talk<()>;
@@ -88,6 +87,9 @@ impl Network {
         }
     }
 }
+
+/// Makes the parameters that go with an access token at a time, by the names that the network gives them.
+pub type Params = fn(&App, &SecretString, Timestamp) -> BTreeMap<&'static str, String>;
 
 /// What a revocation ends.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

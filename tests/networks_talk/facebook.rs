@@ -104,7 +104,7 @@ fn a_worker_is_given_the_proof_that_is_good_for_five_minutes() {
     // made with OpenSSL: printf 'what do ya want for nothing?|1700000000' | openssl dgst -sha256 -hmac Jefe
     let app = App { client_secret: "Jefe".into(), ..app(Network::Facebook) };
     let at = Timestamp::from_second(1_700_000_000).unwrap();
-    let params = Network::Facebook.provider().params(&app, &"what do ya want for nothing?".into(), at);
+    let params = Network::Facebook.provider().params().unwrap()(&app, &"what do ya want for nothing?".into(), at);
     let given: Vec<_> = params.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let proof = "cc90432149600f6012da46a5bfa7ce598b82e0b63590decbd507f10d3173fc91";
     assert_eq!(given, [("appsecret_proof", proof), ("appsecret_time", "1700000000")]);

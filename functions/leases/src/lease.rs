@@ -1,6 +1,9 @@
 //! `POST /v1/leases`: an access token that works now.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeMap, VecDeque},
+    sync::Arc,
+};
 
 use axum::{Json as Answer, extract::State};
 use http::StatusCode;
@@ -14,10 +17,9 @@ use shared::{
     profile::{Capability, Network, ProfileId, TokenKind, Use},
     refresh::{Access, Wanted},
     rule::RuleId,
-    store::profiles::{Held, Profile, TokenKey},
+    store::profiles::{Held, Pooled, Profile, TokenKey},
     token::{Refusal, State as TokenState, TokenId},
 };
-use std::collections::BTreeMap;
 use utoipa::ToSchema;
 
 use crate::{Leases, Worker, ticket::Ticket};
@@ -131,7 +133,13 @@ impl Leases {
         let profile = profile.map_err(|_| ApiError::not_found())?;
         let network = order.network.or_else(|| profile.as_ref().map(|id| id.kind().network()));
         let (vault, now) = (&self.refresher.vault, self.refresher.clock.now());
-        let read = vault.rule(&caller.tenant, &id, false);
+        let read = async {
+            match vault.rule(&caller.tenant, &id, false).await? {
+                // it may have been made this very moment
+                None => vault.rule(&caller.tenant, &id, true).await,
+                found => Ok(found),
+            }
+        };
         let rule = self.recent.rules.get((caller.tenant.clone(), id.clone()), now, read).await?;
         let rule = rule.ok_or_else(ApiError::not_found)?;
         if network.is_some_and(|network| rule.covers(order.usage, network, profile.as_ref())) {
@@ -181,9 +189,9 @@ impl Leases {
     ) -> Result<Lease, ApiError> {
         let now = self.refresher.clock.now();
         let vault = &self.refresher.vault;
-        let pooled = async { vault.pool(&caller.tenant, network, order.usage).await.map(Arc::from) };
+        let pooled = async { vault.pool(&caller.tenant, network, order.usage).await.map(|pooled| Some(pooled.into())) };
         let key = (caller.tenant.clone(), network, order.usage);
-        let pooled = self.recent.pools.get(key, now, pooled).await?;
+        let pooled: Arc<[Pooled]> = self.recent.pools.get(key, now, pooled).await?.unwrap_or_default();
         let mut obstacles = Obstacles::default();
         let mut keys = Vec::new();
         for hint in pooled.iter() {
@@ -262,9 +270,9 @@ impl Leases {
                 return Ok(None);
             }
         }
-        let pause = self.refresher.vault.pause(network, &held.token.app);
+        let pause = async { self.refresher.vault.pause(network, &held.token.app).await.map(Some) };
         let pause = self.recent.pauses.get((network, held.token.app.clone()), now, pause).await?;
-        if let Some(until) = pause.limited_until.filter(|until| *until > now) {
+        if let Some(until) = pause.and_then(|pause| pause.limited_until).filter(|until| *until > now) {
             obstacles.rest(until);
             return Ok(None);
         }
@@ -297,7 +305,13 @@ impl Leases {
     ) -> Result<Lease, ApiError> {
         let Held { token, .. } = held;
         let network = key.profile.kind().network();
-        let app = self.refresher.apps.by_client_id(network, &token.app).await?;
+        let params = match network.provider().params() {
+            Some(params) => {
+                let app = self.refresher.apps.by_client_id(network, &token.app).await?;
+                params(&app, &access_token, now)
+            }
+            None => BTreeMap::new(),
+        };
         let ticket = Ticket {
             profile: key.profile.clone(),
             token: key.token.clone(),
@@ -307,7 +321,7 @@ impl Leases {
         };
         Ok(Lease {
             id: ticket.seal(&self.refresher.keys, &key.tenant).await?,
-            params: network.provider().params(&app, &access_token, now),
+            params,
             profile_id: key.profile,
             token_id: key.token,
             network,

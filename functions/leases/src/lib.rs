@@ -43,7 +43,7 @@ pub struct Leases {
 pub struct Memory {
     pauses: Recent<(Network, String), Pause>,
     pools: Recent<(TenantId, Network, Use), Arc<[Pooled]>>,
-    rules: Recent<(TenantId, RuleId), Option<Rule>>,
+    rules: Recent<(TenantId, RuleId), Rule>,
 }
 
 fn described() -> OpenApiRouter<Arc<Leases>> {

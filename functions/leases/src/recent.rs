@@ -23,27 +23,33 @@ impl<K, V> Default for Recent<K, V> {
 }
 
 impl<K: Eq + Hash, V: Clone> Recent<K, V> {
-    /// What was read under `key` a moment ago, or what `read` reads now.
+    /// What was read under `key` a moment ago, or what `read` reads now. That there is nothing is not remembered: it
+    /// may have been made since.
     pub(crate) async fn get<E>(
         &self,
         key: K,
         now: Timestamp,
-        read: impl Future<Output = Result<V, E>>,
-    ) -> Result<V, E> {
+        read: impl Future<Output = Result<Option<V>, E>>,
+    ) -> Result<Option<V>, E> {
         let fresh = |since: Timestamp| (SignedDuration::ZERO..KEPT).contains(&now.duration_since(since));
         let remembered = {
             let kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             kept.get(&key).filter(|(since, _)| fresh(*since)).map(|(_, value)| value.clone())
         };
         if let Some(value) = remembered {
-            return Ok(value);
+            return Ok(Some(value));
         }
-        let value = read.await?;
+        let Some(value) = read.await? else { return Ok(None) };
         let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         kept.retain(|_, (since, _)| fresh(*since));
         if kept.len() < CAPACITY {
             kept.insert(key, (now, value.clone()));
         }
-        Ok(value)
+        Ok(Some(value))
+    }
+
+    /// Forgets what was read under `key`: it is known to have changed.
+    pub(crate) fn forget(&self, key: &K) {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 }

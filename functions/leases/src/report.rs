@@ -253,6 +253,7 @@ impl Leases {
                 let until = now + SignedDuration::from_secs(seconds.into());
                 tracing::error!(%network, app = %app.client_id, %until, "the network limits the whole app");
                 refresher.vault.pause_app(network, &app.client_id, Paused::Limited, until).await?;
+                self.recent.pauses.forget(&(network, app.client_id));
                 Ok((Effect::AppPaused, Some(until)))
             }
             Err(Failure::Limited(limit)) => Ok((self.rest(key, held, limit.seconds).await?, None)),

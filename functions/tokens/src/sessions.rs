@@ -327,7 +327,7 @@ impl Tokens {
         let first = u64::try_from(now.as_second()).unwrap_or_default();
         let generation = before.map_or(first, |before| first.max(before.renewal.fence + 1));
         let place = GrantPlace::of(&key.tenant, &key.profile, &key.token, generation);
-        let sealed = SealedGrant::seal_with(sealer, place, grant);
+        let own = SealedGrant::seal_with(sealer, place, grant);
         let token = Token {
             profile: key.profile.clone(),
             name: granted.account.name.clone(),
@@ -351,6 +351,6 @@ impl Tokens {
             let Token { app, login, .. } = &before.token;
             (before, ends.then(|| Revocation::new(network, app, login, before.grant.clone())))
         });
-        self.vault.attach(&self.flows, session, &token, &sealed, replaced, &Ladder::default(), now).await
+        self.vault.attach(&self.flows, session, &token, &own, replaced, &Ladder::default(), now).await
     }
 }

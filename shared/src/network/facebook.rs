@@ -19,8 +19,8 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::{
-    Account, Answer, Authorization, Failure, Grant, Identity, LimitReach, Provider, Reach, Redemption, Request, Talk,
-    Terms, pinned,
+    Account, Answer, Authorization, Failure, Grant, Identity, LimitReach, Params, Provider, Reach, Redemption, Request,
+    Talk, Terms, pinned,
 };
 use crate::{apps::App, token::Reason};
 
@@ -111,11 +111,8 @@ impl Provider for Facebook {
         error.and_then(|error| error.means(&answer.headers)).map_or(Ok(()), Err)
     }
 
-    /// The timed form of the proof: a parameter that leaks is of no use five minutes later.
-    fn params(&self, app: &App, access_token: &SecretString, now: Timestamp) -> BTreeMap<&'static str, String> {
-        let time = now.as_second().to_string();
-        let message = Zeroizing::new(format!("{}|{time}", access_token.expose_secret()));
-        BTreeMap::from([("appsecret_proof", proof(app, &message)), ("appsecret_time", time)])
+    fn params(&self) -> Option<Params> {
+        Some(timed_proof)
     }
 
     fn revoke(&self, app: &App, grant: &Grant, login: &str) -> Talk<()> {
@@ -152,6 +149,13 @@ fn app_request(purpose: &'static str, app: &App) -> Request {
 fn proof(app: &App, message: &str) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, app.client_secret.expose_secret().as_bytes());
     hex::encode(hmac::sign(&key, message.as_bytes()))
+}
+
+/// The timed form of `appsecret_proof`: a parameter that leaks is of no use five minutes later.
+fn timed_proof(app: &App, access_token: &SecretString, now: Timestamp) -> BTreeMap<&'static str, String> {
+    let time = now.as_second().to_string();
+    let message = Zeroizing::new(format!("{}|{time}", access_token.expose_secret()));
+    BTreeMap::from([("appsecret_proof", proof(app, &message)), ("appsecret_time", time)])
 }
 
 #[derive(Deserialize)]

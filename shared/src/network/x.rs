@@ -7,8 +7,6 @@
 //! Sources: <https://docs.x.com/fundamentals/authentication/oauth-2-0/authorization-code>,
 //! <https://docs.x.com/fundamentals/rate-limits>
 
-use std::collections::BTreeMap;
-
 use http::{Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
 use secrecy::{ExposeSecret as _, SecretString};
@@ -16,8 +14,8 @@ use serde::Deserialize;
 use url::Url;
 
 use super::{
-    Account, Answer, Authorization, Credentials, Failure, Grant, Identity, LimitReach, Provider, Reach, Redemption,
-    Request, Talk, Terms, pinned,
+    Account, Answer, Authorization, Credentials, Failure, Grant, Identity, LimitReach, Params, Provider, Reach,
+    Redemption, Request, Talk, Terms, pinned,
 };
 use crate::{apps::App, token::Reason};
 
@@ -109,8 +107,8 @@ impl Provider for X {
         }
     }
 
-    fn params(&self, _app: &App, _access_token: &SecretString, _now: Timestamp) -> BTreeMap<&'static str, String> {
-        BTreeMap::new()
+    fn params(&self) -> Option<Params> {
+        None
     }
 
     fn revoke(&self, app: &App, grant: &Grant, _login: &str) -> Talk<()> {

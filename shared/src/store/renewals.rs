@@ -70,9 +70,9 @@ impl Vault {
         &self,
         key: &TokenKey,
         held: &Held,
-        begin: Beginning<'_>,
+        beginning: Beginning<'_>,
     ) -> Result<Stepped, StoreError> {
-        let Beginning { owner, fingerprint, until, doubtful, tried } = begin;
+        let Beginning { owner, fingerprint, until, doubtful, tried } = beginning;
         let attempt = Attempt {
             fingerprint: fingerprint.clone(),
             stage: Stage::Running { owner: owner.to_owned(), until, doubtful },
@@ -90,11 +90,11 @@ impl Vault {
                 said(change, terms)?
             }
         };
-        let began = |row: &Held| match row.renewal.attempt.as_ref().map(|attempt| &attempt.stage) {
+        let mine = |row: &Held| match row.renewal.attempt.as_ref().map(|attempt| &attempt.stage) {
             Some(Stage::Running { owner: other, .. }) => other == owner,
             _ => false,
         };
-        self.step(key, change, began).await
+        self.step(key, change, mine).await
     }
 
     /// Writes down that whoever ran the attempt has vanished.
