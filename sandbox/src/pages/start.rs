@@ -73,6 +73,9 @@ fn start(parts: &Parts, signed_in: Option<&Person>, told: &Markup) -> Markup {
                 @if signed_in.is_some() { (connect_buttons()) } @else { p.soft { "First be somebody." } } }
             li { h2 { "See what there is" }
                 p { "States, scopes, uses, and the switches that an owner must turn on. " a href="/console" { "Open the console" } } }
+            li { h2 { "Lease a token, as workers do" }
+                p { "A worker is a program. It asks for an access token that works now, renewed first if it is due, and tells what "
+                    "the network answered. " a href="#worker" { "Be a worker, in a shell" } } }
             li { h2 { "Let a month pass" }
                 p { "A Facebook login ends after about 60 days. 31 days later the first warning is due; the sweep finds it." }
                 form.row method="post" action="/later" {
@@ -101,6 +104,14 @@ fn doors(parts: &Parts, signed_in: Option<&Person>) -> Markup {
             "curl " (url) "/v1/profiles -H \"authorization: Bearer $TOKEN\"" }
         p { "Open the " code { "connect_url" } " in a browser; this page then shows how to complete the session. Every route: "
             a href="/openapi.json" { "openapi.json" } "." }
+        h3 #worker { "A worker" }
+        p { "Connect the X account " code { "newsdesk" } " first. Two hours later the same lease brings a new access token." }
+        pre { "WORKER=$(curl -s " (url) "/_sandbox/sign-in -d '{\"person\":\"acme-worker\"}' | sed 's/.*\"access_token\":\"\([^\"]*\)\".*/\1/')\n"
+            "curl " (url) "/v1/leases -H \"authorization: Bearer $WORKER\" -H 'content-type: application/json' \\\n"
+            "  -d '{\"use\":\"publish\",\"profile_id\":\"x_profile-42\"}'\n"
+            "curl " (parts.networks_url) "/api.x.com/2/users/me -H \"authorization: Bearer $ACCESS_TOKEN\"\n"
+            "curl " (url) "/v1/leases/$LEASE/report -H \"authorization: Bearer $WORKER\" -H 'content-type: application/json' \\\n"
+            "  -d '{\"outcome\":\"rate_limited\",\"http_status\":429}'" }
         h3 { "Break something" }
         pre { "curl -X PUT " (url) "/_sandbox/faults -d '{\"target\":\"x/token\",\"mode\":\"lost_reply\"}'\n"
             "curl -X PUT " (url) "/_sandbox/faults -d '{\"target\":\"kms/Decrypt\",\"mode\":\"throttle\",\"times\":3}'\n"
