@@ -106,11 +106,11 @@ fn doors(parts: &Parts, signed_in: Option<&Person>) -> Markup {
             a href="/openapi.json" { "openapi.json" } "." }
         h3 #worker { "A worker" }
         p { "Connect the X account " code { "newsdesk" } " first. Two hours later the same lease brings a new access token." }
-        pre { "WORKER=$(curl -s " (url) "/_sandbox/sign-in -d '{\"person\":\"acme-worker\"}' | sed 's/.*\"access_token\":\"\([^\"]*\)\".*/\1/')\n"
-            "curl " (url) "/v1/leases -H \"authorization: Bearer $WORKER\" -H 'content-type: application/json' \\\n"
+        pre { (sign_in_command(url, "acme-worker")) "\n"
+            "curl " (url) "/v1/leases -H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json' \\\n"
             "  -d '{\"use\":\"publish\",\"profile_id\":\"x_profile-42\"}'\n"
             "curl " (parts.networks_url) "/api.x.com/2/users/me -H \"authorization: Bearer $ACCESS_TOKEN\"\n"
-            "curl " (url) "/v1/leases/$LEASE/report -H \"authorization: Bearer $WORKER\" -H 'content-type: application/json' \\\n"
+            "curl " (url) "/v1/leases/$LEASE/report -H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json' \\\n"
             "  -d '{\"outcome\":\"rate_limited\",\"http_status\":429}'" }
         h3 { "Break something" }
         pre { "curl -X PUT " (url) "/_sandbox/faults -d '{\"target\":\"x/token\",\"mode\":\"lost_reply\"}'\n"
