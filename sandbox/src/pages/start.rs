@@ -73,9 +73,6 @@ fn start(parts: &Parts, signed_in: Option<&Person>, told: &Markup) -> Markup {
                 @if signed_in.is_some() { (connect_buttons()) } @else { p.soft { "First be somebody." } } }
             li { h2 { "See what there is" }
                 p { "States, scopes, uses, and the switches that an owner must turn on. " a href="/console" { "Open the console" } } }
-            li { h2 { "Lease a token, as workers do" }
-                p { "A worker is a program. It asks for an access token that works now, renewed first if it is due, and tells what "
-                    "the network answered. " a href="#worker" { "Be a worker, in a shell" } } }
             li { h2 { "Let a month pass" }
                 p { "A Facebook login ends after about 60 days. 31 days later the first warning is due; the sweep finds it." }
                 form.row method="post" action="/later" {
@@ -95,6 +92,7 @@ fn start(parts: &Parts, signed_in: Option<&Person>, told: &Markup) -> Markup {
 fn doors(parts: &Parts, signed_in: Option<&Person>) -> Markup {
     let url = &parts.url;
     let name = signed_in.map_or("alice", |person| person.name);
+    let worker = format!("{}-worker", signed_in.map_or("acme", |person| person.tenant));
     html! {
         h2 { "From a shell" }
         h3 { "The same by the API" }
@@ -104,14 +102,14 @@ fn doors(parts: &Parts, signed_in: Option<&Person>) -> Markup {
             "curl " (url) "/v1/profiles -H \"authorization: Bearer $TOKEN\"" }
         p { "Open the " code { "connect_url" } " in a browser; this page then shows how to complete the session. Every route: "
             a href="/openapi.json" { "openapi.json" } "." }
-        h3 #worker { "A worker" }
-        p { "Connect the X account " code { "newsdesk" } " first. Two hours later the same lease brings a new access token." }
-        pre { (sign_in_command(url, "acme-worker")) "\n"
-            "curl " (url) "/v1/leases -H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json' \\\n"
-            "  -d '{\"use\":\"publish\",\"profile_id\":\"x_profile-42\"}'\n"
-            "curl " (parts.networks_url) "/api.x.com/2/users/me -H \"authorization: Bearer $ACCESS_TOKEN\"\n"
-            "curl " (url) "/v1/leases/$LEASE/report -H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json' \\\n"
-            "  -d '{\"outcome\":\"rate_limited\",\"http_status\":429}'" }
+        h3 { "Use a token, as a worker does" }
+        pre { (sign_in_command(url, &worker)) "\n"
+            "LEASE=$(curl -s " (url) "/v1/leases -H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json' \\\n"
+            "  -d '{\"use\":\"publish\",\"profile_id\":\"x_profile-42\"}'); echo \"$LEASE\"\n"
+            "ACCESS=$(echo \"$LEASE\" | " (ACCESS_TOKEN) ")\n"
+            "curl " (parts.networks_url) "/api.x.com/2/tweets -H \"authorization: Bearer $ACCESS\" -H 'content-type: application/json' \\\n"
+            "  -d '{\"text\":\"Hello from here\"}'" }
+        p { "This needs the X account News Desk, connected by somebody. Let two hours pass and lease again: the access token is another one." }
         h3 { "Break something" }
         pre { "curl -X PUT " (url) "/_sandbox/faults -d '{\"target\":\"x/token\",\"mode\":\"lost_reply\"}'\n"
             "curl -X PUT " (url) "/_sandbox/faults -d '{\"target\":\"kms/Decrypt\",\"mode\":\"throttle\",\"times\":3}'\n"
@@ -175,10 +173,11 @@ fn is_harmless(text: &str) -> bool {
     text.bytes().all(|c| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_' | b'.'))
 }
 
+/// Takes the access token out of an answer.
+const ACCESS_TOKEN: &str = r#"sed 's/.*"access_token":"\([^"]*\)".*/\1/'"#;
+
 fn sign_in_command(url: &str, person: &str) -> String {
-    format!(
-        "TOKEN=$(curl -s {url}/_sandbox/sign-in -d '{{\"person\":\"{person}\"}}' | sed 's/.*\"access_token\":\"\\([^\"]*\\)\".*/\\1/')"
-    )
+    format!("TOKEN=$(curl -s {url}/_sandbox/sign-in -d '{{\"person\":\"{person}\"}}' | {ACCESS_TOKEN})")
 }
 
 fn pretty(summary: &Value) -> String {
