@@ -82,6 +82,9 @@ pub enum StartError {
     /// The tables could not be made.
     #[error("the tables cannot be made")]
     Tables(#[source] Box<aws_sdk_dynamodb::Error>),
+    /// The tables in the data directory are those of another version.
+    #[error("the data directory is of another version: delete it, or choose another with --data")]
+    OtherVersion,
     /// The functions did not accept their environment.
     #[error("the functions cannot be started")]
     Functions(#[source] Fatal),
@@ -141,7 +144,11 @@ impl Sandbox {
         let template = Template::deployed();
         let aws = aws_config(&aws_endpoint);
         let dynamodb = aws_sdk_dynamodb::Client::new(&aws);
-        template.create_tables(&dynamodb, "").await.map_err(|error| StartError::Tables(Box::new(error)))?;
+        let tables = |error| StartError::Tables(Box::new(error));
+        template.create_tables(&dynamodb, "").await.map_err(tables)?;
+        if !template.fits_tables(&dynamodb).await.map_err(tables)? {
+            return Err(StartError::OtherVersion);
+        }
         let environment = environment(template, &url, &networks_url, &aws_endpoint, cloud.kms_key(), networks.issuer());
         // making the tables is nobody's call
         faults.forget_calls();

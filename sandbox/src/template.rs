@@ -10,7 +10,10 @@
 #[cfg(test)]
 mod tests;
 
-use std::{collections::BTreeMap, sync::LazyLock};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::LazyLock,
+};
 
 use aws_sdk_dynamodb::{
     Client, Error,
@@ -245,6 +248,23 @@ impl Template {
             }
         }
         Ok(())
+    }
+
+    /// Whether the tables that are there have the indexes of these: tables of another version may not.
+    ///
+    /// # Errors
+    /// What DynamoDB answers.
+    pub async fn fits_tables(&self, dynamodb: &Client) -> Result<bool, Error> {
+        for table in &self.tables {
+            let found = dynamodb.describe_table().table_name(&table.name).send().await?.table;
+            let there = found.and_then(|found| found.global_secondary_indexes).unwrap_or_default();
+            let there: BTreeSet<_> = there.iter().filter_map(|index| index.index_name()).collect();
+            let wanted: BTreeSet<_> = table.global_secondary_indexes.iter().map(|index| &*index.index_name).collect();
+            if there != wanted {
+                return Ok(false);
+            }
+        }
+        Ok(true)
     }
 
     fn parse(text: &str) -> Result<Self, String> {

@@ -48,6 +48,20 @@ async fn three_ports_must_fit_behind_the_first() {
 }
 
 #[tokio::test]
+async fn tables_of_another_version_are_named_and_so_is_the_way_out() {
+    let dir = tempfile::tempdir().unwrap();
+    let before = start_at(dir.path()).await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(before.aws_config());
+    let drop = aws_sdk_dynamodb::types::DeleteGlobalSecondaryIndexAction::builder().index_name("pool").build().unwrap();
+    let drop = aws_sdk_dynamodb::types::GlobalSecondaryIndexUpdate::builder().delete(drop).build();
+    dynamodb.update_table().table_name("Vault").global_secondary_index_updates(drop).send().await.unwrap();
+    before.stop().await;
+    let error = Sandbox::start(Options { port: 0, data: DataDir::at(dir.path()).unwrap() }).await.unwrap_err();
+    assert!(matches!(error, StartError::OtherVersion), "{error:?}");
+    assert!(error.to_string().contains("delete it"), "{error}");
+}
+
+#[tokio::test]
 async fn a_restart_loses_nothing() {
     let dir = tempfile::tempdir().unwrap();
     let before = start_at(dir.path()).await;
