@@ -3,9 +3,17 @@
 use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::SignedDuration;
 use reqwest::Method;
+use sandbox::faults::{Stopped, When};
 use serde_json::{Value, json};
 
-use crate::support::{Person, Reply, World, minutes};
+use crate::support::{Person, Reply, Row, World, minutes};
+
+mod apps;
+mod gone;
+mod idle;
+mod outages;
+mod pool;
+mod reports;
 
 /// A world in which alice has connected the news desk at X, and the worker of her organisation.
 pub(crate) async fn newsdesk() -> (World, Person, Person) {
@@ -26,6 +34,64 @@ impl Person {
     pub(crate) async fn report(&self, lease: &Value, report: Value) -> Value {
         let path = format!("/v1/leases/{}/report", lease["id"].as_str().unwrap());
         self.post(&path, report).await.expect(200)
+    }
+}
+
+/// Where the news desk's token is, as Alice sees it.
+const NEWSDESK: &str = "/v1/profiles/x_profile-42/tokens/interaction-alice";
+
+/// The published state of a token, and the reason where there is one.
+async fn state(person: &Person, path: &str) -> (String, Value) {
+    let (profile, id) = path.split_once("/tokens/").unwrap();
+    let profile = person.get(profile).await.expect(200);
+    let token = profile["tokens"].as_array().unwrap().iter().find(|token| token["id"] == id).unwrap();
+    (token["state"].as_str().unwrap().to_owned(), token["reason"].clone())
+}
+
+/// How often a person was told of anything: notices, and mails once the sweep has run.
+async fn told(person: &Person) -> (usize, usize) {
+    person.world.later(minutes(5)).await.sweep().await;
+    let notices = person.get("/v1/notices").await.expect(200)["items"].as_array().unwrap().len();
+    (notices, person.world.mails().await.len())
+}
+
+/// A token's row.
+async fn row(world: &World, path: &str) -> Row {
+    let (pk, sk) = keys(path);
+    let get = world.dynamodb().get_item().table_name("Vault").key("pk", pk).key("sk", sk).consistent_read(true);
+    get.send().await.unwrap().item.unwrap()
+}
+
+/// Changes an attribute of a token's row behind the product's back, or takes it away.
+async fn tamper(world: &World, path: &str, name: &str, value: Option<AttributeValue>) {
+    let (pk, sk) = keys(path);
+    let update = world.dynamodb().update_item().table_name("Vault").key("pk", pk).key("sk", sk);
+    let update = update.expression_attribute_names("#name", name);
+    let update = match value {
+        Some(value) => update.update_expression("SET #name = :value").expression_attribute_values(":value", value),
+        None => update.update_expression("REMOVE #name"),
+    };
+    update.send().await.unwrap();
+}
+
+/// The key of the row of acme's token that has this path in the API.
+fn keys(path: &str) -> (AttributeValue, AttributeValue) {
+    let (profile, token) = path.trim_start_matches("/v1/profiles/").split_once("/tokens/").unwrap();
+    (AttributeValue::S(format!("T#acme#P#{profile}")), AttributeValue::S(format!("TOKEN#{token}")))
+}
+
+/// Waits for the next call to `target`, which is done and stands still before its caller knows.
+async fn done_at(world: &World, target: &str) -> Stopped {
+    let faults = world.sandbox.faults();
+    let mut stopped = faults.stop_at(0, When::After);
+    loop {
+        let call = stopped.reached().await;
+        if call.target == target {
+            return stopped;
+        }
+        let next = faults.stop_at(0, When::After);
+        stopped.resume();
+        stopped = next;
     }
 }
 
@@ -102,15 +168,7 @@ async fn a_warm_lease_costs_two_read_units_and_nothing_else() {
 
 /// Makes the token's row about 2 KB, the size for which the figures are meant.
 async fn lengthen(world: &World, by: usize) {
-    let update = world
-        .dynamodb()
-        .update_item()
-        .table_name("Vault")
-        .key("pk", AttributeValue::S("T#acme#P#x_profile-42".to_owned()))
-        .key("sk", AttributeValue::S("TOKEN#interaction-alice".to_owned()))
-        .update_expression("SET padding = :padding")
-        .expression_attribute_values(":padding", AttributeValue::S("x".repeat(by)));
-    update.send().await.unwrap();
+    tamper(world, NEWSDESK, "padding", Some(AttributeValue::S("x".repeat(by)))).await;
 }
 
 #[tokio::test]

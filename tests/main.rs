@@ -14,6 +14,7 @@ mod dead;
 mod estate;
 mod events;
 mod exchange;
+mod faults;
 mod flow;
 mod hostile_answers;
 mod hostile_requests;

@@ -221,15 +221,52 @@ fn hang(target: &str) -> Value {
 
 async fn not_wait_for_keys_that_hang() {
     let world = World::start().await;
-    let alice = world.person("alice");
-    let begun = alice.begin("x_profile", "interaction").await;
-    let landing = alice.approve(&alice.begin("facebook_user", "acquisition").await, "alice.meyer").await;
+    // a tenant each, so that neither has brought its key into the other's functions
+    let (erin, worker) = (world.person("erin"), world.person("acme-worker"));
+    world.person("alice").connect("x_profile", "interaction", "newsdesk").await;
+    let begun = erin.begin("x_profile", "interaction").await;
+    let landing = erin.approve(&erin.begin("facebook_user", "acquisition").await, "bob.stone").await;
     world.fault(hang("kms/*")).await;
-    let (start, complete) = tokio::join!(alice.browser.get(&begun.connect_url), alice.complete(&landing));
-    is_unavailable("start", &start);
-    is_unavailable("complete", &complete);
+    let lease = worker.post("/v1/leases", publish("x_profile-42"));
+    let start = erin.browser.get(&begun.connect_url);
+    let (start, complete, lease) = tokio::join!(start, erin.complete(&landing), lease);
+    for (operation, reply) in [("start", start), ("complete", complete), ("lease", lease)] {
+        is_unavailable(operation, &reply);
+    }
     world.no_faults().await;
-    alice.complete(&landing).await.expect(200);
+    erin.complete(&landing).await.expect(200);
+    worker.post("/v1/leases", publish("x_profile-42")).await.expect(201);
+}
+
+fn publish(profile: &str) -> Value {
+    json!({ "use": "publish", "profile_id": profile })
+}
+
+async fn not_wait_for_networks_that_hang() {
+    let world = World::start().await;
+    let (alice, worker) = (world.person("alice"), world.person("acme-worker"));
+    alice.connect("x_profile", "interaction", "newsdesk").await;
+    world.later(minutes(60)).await;
+    alice.connect("x_profile", "interaction", "support").await;
+    let lease = worker.post("/v1/leases", publish("x_profile-43")).await.expect(201);
+    world.later(minutes(61)).await;
+    let before = alice.get("/v1/profiles").await.expect(200);
+    world.fault(hang("x/*")).await;
+    world.forget_calls().await;
+    let path = format!("/v1/leases/{}/report", lease["id"].as_str().unwrap());
+    let (refreshing, waiting, works, report) = tokio::join!(
+        worker.post("/v1/leases", publish("x_profile-42")),
+        worker.post("/v1/leases", publish("x_profile-42")),
+        worker.post("/v1/leases", publish("x_profile-43")),
+        worker.post(&path, json!({ "outcome": "unauthorized" })),
+    );
+    for reply in [refreshing, waiting] {
+        is_unavailable("lease", &reply);
+    }
+    assert_eq!(works.expect(201)["access_token"], lease["access_token"]);
+    assert_eq!(report.expect(200)["effect"], "unconfirmed");
+    assert_eq!(world.calls("x/token").await, 1);
+    assert_eq!(alice.get("/v1/profiles").await.expect(200), before);
 }
 
 async fn not_wait_for_app_credentials_that_hang() {
@@ -250,5 +287,6 @@ async fn nothing_that_hangs_is_waited_for_beyond_the_budget() {
         not_wait_for_writes_that_hang(),
         not_wait_for_keys_that_hang(),
         not_wait_for_app_credentials_that_hang(),
+        not_wait_for_networks_that_hang(),
     );
 }

@@ -226,6 +226,14 @@ impl Use {
     }
 }
 
+impl FromStr for Use {
+    type Err = Unknown;
+
+    fn from_str(text: &str) -> Result<Self, Unknown> {
+        Self::ALL.into_iter().find(|usage| usage.as_str() == text).ok_or(Unknown("use"))
+    }
+}
+
 /// What an owner must allow before a token is used for it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]

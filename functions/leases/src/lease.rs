@@ -31,7 +31,8 @@ use crate::{Leases, Worker, ticket::Ticket};
 pub(crate) struct Order {
     /// `search_acquisition` is leased by network; every other use by profile.
     #[serde(rename = "use")]
-    usage: Use,
+    #[schema(value_type = Use)]
+    usage: String,
     /// The profile to act as.
     #[schema(example = "x_profile-42")]
     profile_id: Option<String>,
@@ -87,13 +88,17 @@ pub(crate) async fn lease(
     deadline: Deadline,
     Json(order): Json<Order>,
 ) -> Result<(StatusCode, Answer<Lease>), ApiError> {
-    leases.require_rule(&caller, &order).await?;
+    let usage: Use = order.usage.parse().map_err(|_| {
+        let known: Vec<_> = Use::ALL.iter().map(|usage| usage.as_str()).collect();
+        ApiError::new(Code::UnsupportedUse, format!("The uses are {}.", known.join(", ")))
+    })?;
+    leases.require_rule(&caller, usage, &order).await?;
     let lease = match (&order.profile_id, order.network) {
-        (Some(id), None) if order.usage != Use::SearchAcquisition => {
-            leases.of_profile(&caller, id, &order, deadline).await?
+        (Some(id), None) if usage != Use::SearchAcquisition => {
+            leases.of_profile(&caller, id, usage, &order, deadline).await?
         }
-        (None, Some(network)) if order.usage == Use::SearchAcquisition => {
-            leases.of_pool(&caller, network, &order, deadline).await?
+        (None, Some(network)) if usage == Use::SearchAcquisition => {
+            leases.of_pool(&caller, network, usage, &order, deadline).await?
         }
         _ => {
             let detail = "`search_acquisition` is leased with a `network`, every other use with a `profile_id`.";
@@ -118,12 +123,11 @@ struct Obstacles {
 
 impl Leases {
     /// The rule that an acquisition or private-message lease names must be there and cover it.
-    async fn require_rule(&self, caller: &Caller, order: &Order) -> Result<(), ApiError> {
-        let needs_rule = matches!(order.usage, Use::SearchAcquisition | Use::PrivateMessages);
+    async fn require_rule(&self, caller: &Caller, usage: Use, order: &Order) -> Result<(), ApiError> {
+        let needs_rule = matches!(usage, Use::SearchAcquisition | Use::PrivateMessages);
         let id = match &order.rule_id {
             None if needs_rule => {
-                let detail =
-                    format!("A lease for `{}` names the rule that it is for: `rule_id`.", order.usage.as_str());
+                let detail = format!("A lease for `{}` names the rule that it is for: `rule_id`.", usage.as_str());
                 return Err(ApiError::new(Code::RuleRequired, detail));
             }
             None => return Ok(()),
@@ -142,7 +146,7 @@ impl Leases {
         };
         let rule = self.recent.rules.get((caller.tenant.clone(), id.clone()), now, read).await?;
         let rule = rule.ok_or_else(ApiError::not_found)?;
-        if network.is_some_and(|network| rule.covers(order.usage, network, profile.as_ref())) {
+        if network.is_some_and(|network| rule.covers(usage, network, profile.as_ref())) {
             return Ok(());
         }
         let detail = "The rule is for something else: look at its `use`, and at its network or profiles.";
@@ -154,11 +158,12 @@ impl Leases {
         &self,
         caller: &Caller,
         id: &str,
+        usage: Use,
         order: &Order,
         deadline: Deadline,
     ) -> Result<Lease, ApiError> {
         let id: ProfileId = id.parse().map_err(|_| ApiError::not_found())?;
-        let capability = capability(&id, TokenKind::Interaction, order.usage)?;
+        let capability = capability(&id, TokenKind::Interaction, usage)?;
         let found = self.refresher.vault.holdings(&caller.tenant, &id).await?;
         let (profile, held) = found.ok_or_else(ApiError::not_found)?;
         self.check_acting_user(caller, order, &profile).await?;
@@ -176,7 +181,7 @@ impl Leases {
                 return Ok(lease);
             }
         }
-        Err(self.refuse(obstacles, order.usage))
+        Err(self.refuse(obstacles, usage))
     }
 
     /// Any of the organisation's acquisition tokens at the network.
@@ -184,13 +189,14 @@ impl Leases {
         &self,
         caller: &Caller,
         network: Network,
+        usage: Use,
         order: &Order,
         deadline: Deadline,
     ) -> Result<Lease, ApiError> {
         let now = self.refresher.clock.now();
         let vault = &self.refresher.vault;
-        let pooled = async { vault.pool(&caller.tenant, network, order.usage).await.map(|pooled| Some(pooled.into())) };
-        let key = (caller.tenant.clone(), network, order.usage);
+        let pooled = async { vault.pool(&caller.tenant, network, usage).await.map(|pooled| Some(pooled.into())) };
+        let key = (caller.tenant.clone(), network, usage);
         let pooled: Arc<[Pooled]> = self.recent.pools.get(key, now, pooled).await?.unwrap_or_default();
         let mut obstacles = Obstacles::default();
         let mut keys = Vec::new();
@@ -201,17 +207,17 @@ impl Leases {
                 _ => keys.push(hint.key.clone()),
             }
         }
-        if let Some(lease) = self.of_keys(caller, keys, order, deadline, &mut obstacles).await? {
+        if let Some(lease) = self.of_keys(caller, keys, usage, order, deadline, &mut obstacles).await? {
             return Ok(lease);
         }
         // an index proves nothing by what is not in it
         let known = |key: &TokenKey| pooled.iter().any(|hint| hint.key == *key);
         let mut others = vault.tokens_at(&caller.tenant, network, TokenKind::Acquisition).await?;
         others.retain(|key| !known(key));
-        if let Some(lease) = self.of_keys(caller, others, order, deadline, &mut obstacles).await? {
+        if let Some(lease) = self.of_keys(caller, others, usage, order, deadline, &mut obstacles).await? {
             return Ok(lease);
         }
-        Err(self.refuse(obstacles, order.usage))
+        Err(self.refuse(obstacles, usage))
     }
 
     /// The first of these tokens, in an order by chance, that can be leased.
@@ -219,6 +225,7 @@ impl Leases {
         &self,
         caller: &Caller,
         mut keys: Vec<TokenKey>,
+        usage: Use,
         order: &Order,
         deadline: Deadline,
         obstacles: &mut Obstacles,
@@ -226,7 +233,7 @@ impl Leases {
         self.shuffle(&mut keys);
         let mut busy = Vec::new();
         for key in keys.into_iter().take(LOOKS) {
-            let capability = capability(&key.profile, key.token.kind(), order.usage)?;
+            let capability = capability(&key.profile, key.token.kind(), usage)?;
             let Some(held) = self.refresher.vault.token(&key).await? else { continue };
             if order.acting_user.is_some() {
                 let Some((profile, _)) = self.refresher.vault.holdings(&key.tenant, &key.profile).await? else {

@@ -140,10 +140,7 @@ pub(crate) async fn create(
         return Err(ApiError::forbidden("Making a rule needs the role power analyst or administrator."));
     }
     let topic = read_topic(wanted.topic)?;
-    let usage: Use = Use::ALL
-        .into_iter()
-        .find(|usage| usage.as_str() == wanted.usage)
-        .ok_or_else(|| ApiError::new(Code::UnsupportedUse, NEEDS_NO_RULE))?;
+    let usage: Use = wanted.usage.parse().map_err(|_| ApiError::new(Code::UnsupportedUse, NEEDS_NO_RULE))?;
     let of = tokens.covered(&caller, usage, wanted.network, wanted.profile_ids).await?;
     let (id, created_at) = (RuleId::new(&tokens.random), tokens.clock.now());
     let rule = Rule { id, topic, owner: caller.subject, created_at, of };

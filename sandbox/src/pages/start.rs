@@ -73,6 +73,9 @@ fn start(parts: &Parts, signed_in: Option<&Person>, told: &Markup) -> Markup {
                 @if signed_in.is_some() { (connect_buttons()) } @else { p.soft { "First be somebody." } } }
             li { h2 { "See what there is" }
                 p { "States, scopes, uses, and the switches that an owner must turn on. " a href="/console" { "Open the console" } } }
+            li { h2 { "Use a token, as a worker does" }
+                p { "A worker is a program. It leases an access token that works now, renewed first if it is due, and reports what "
+                    "the network answered. " a href="#worker" { "Be a worker, in a shell" } } }
             li { h2 { "Let a month pass" }
                 p { "A Facebook login ends after about 60 days. 31 days later the first warning is due; the sweep finds it." }
                 form.row method="post" action="/later" {
@@ -102,7 +105,7 @@ fn doors(parts: &Parts, signed_in: Option<&Person>) -> Markup {
             "curl " (url) "/v1/profiles -H \"authorization: Bearer $TOKEN\"" }
         p { "Open the " code { "connect_url" } " in a browser; this page then shows how to complete the session. Every route: "
             a href="/openapi.json" { "openapi.json" } "." }
-        h3 { "Use a token, as a worker does" }
+        h3 #worker { "A worker" }
         pre { (sign_in_command(url, &worker)) "\n"
             "LEASE=$(curl -s " (url) "/v1/leases -H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json' \\\n"
             "  -d '{\"use\":\"publish\",\"profile_id\":\"x_profile-42\"}'); echo \"$LEASE\"\n"
