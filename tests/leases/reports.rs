@@ -9,7 +9,7 @@ use super::{
     NEWSDESK,
     apps::rewrite_apps,
     newsdesk,
-    pool::{ALICE, BOB, OF_ALICE, Pool, join, path_of, posts},
+    pool::{ALICE, BOB, OF_ALICE, OF_BOB, Pool, join, path_of, posts},
     row, state, tamper, told, whoami,
 };
 use crate::{
@@ -189,12 +189,7 @@ async fn what_meta_confirms_ends_the_token_with_metas_own_reason() {
     ] {
         let pool = Pool::of(&[ALICE, BOB]).await;
         let alice = pool.world.person("alice");
-        let lease = loop {
-            let lease = pool.lease().await.expect(201);
-            if path_of(&lease) == OF_ALICE {
-                break lease;
-            }
-        };
+        let lease = pool.lease_of(OF_ALICE).await;
         pool.world.sandbox.networks().event("facebook", "alice.meyer", event).unwrap();
         assert_eq!(pool.worker.report(&lease, reported).await["effect"], "needs_reauth", "{event}");
         assert_eq!(state(&alice, OF_ALICE).await, ("needs_reauth".to_owned(), json!(reason)));
@@ -269,9 +264,9 @@ async fn a_limit_of_the_whole_app_that_the_network_confirms_pauses_the_app_every
         posts(world, &lease).await.expect(200);
     }
     world.later(minutes(10)).await;
-    let leased = async |id: &str| while pool.lease().await.expect(201)["token_id"] != id {};
-    leased("acquisition-alice").await;
-    leased("acquisition-bob").await;
+    for path in [OF_ALICE, OF_BOB] {
+        pool.lease_of(path).await;
+    }
 }
 
 #[tokio::test]

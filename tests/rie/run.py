@@ -1,7 +1,7 @@
 """Runs the release binaries as Lambda does: every file of events/ through the Lambda runtime interface emulator.
 
 The sandbox is their cloud: it says which environment each function has, and its AWS port answers for DynamoDB, KMS,
-Secrets Manager and SES. events/expected.json says what each answer holds at least; tests/events.rs, which runs the same
+Secrets Manager, SES and SQS. events/expected.json says what each answer holds at least; tests/events.rs, which runs the same
 events without the emulator, says more about them.
 
 The emulator is part of the package aws-sam-cli; run this with a Python that has it (.ci/run makes one).

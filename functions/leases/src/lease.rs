@@ -92,20 +92,37 @@ pub(crate) async fn lease(
         let known: Vec<_> = Use::ALL.iter().map(|usage| usage.as_str()).collect();
         ApiError::new(Code::UnsupportedUse, format!("The uses are {}.", known.join(", ")))
     })?;
-    leases.require_rule(&caller, usage, &order).await?;
-    let lease = match (&order.profile_id, order.network) {
-        (Some(id), None) if usage != Use::SearchAcquisition => {
-            leases.of_profile(&caller, id, usage, &order, deadline).await?
-        }
-        (None, Some(network)) if usage == Use::SearchAcquisition => {
-            leases.of_pool(&caller, network, usage, &order, deadline).await?
-        }
-        _ => {
-            let detail = "`search_acquisition` is leased with a `network`, every other use with a `profile_id`.";
-            return Err(ApiError::new(Code::InvalidRequest, detail));
-        }
+    let target = order.target(usage)?;
+    leases.require_rule(&caller, usage, &target, order.rule_id.as_deref()).await?;
+    leases.require_acting_user(&caller, &order).await?;
+    let lease = match target {
+        Target::Profile(id) => leases.of_profile(&caller, &id, usage, &order, deadline).await?,
+        Target::Pool(network) => leases.of_pool(&caller, network, usage, &order, deadline).await?,
     };
     Ok((StatusCode::CREATED, Answer(lease)))
+}
+
+/// Whose token is wanted.
+enum Target {
+    /// One of this profile's.
+    Profile(ProfileId),
+    /// Any of the organisation's at this network.
+    Pool(Network),
+}
+
+impl Order {
+    fn target(&self, usage: Use) -> Result<Target, ApiError> {
+        match (&self.profile_id, self.network) {
+            (Some(id), None) if usage != Use::SearchAcquisition => {
+                id.parse().map(Target::Profile).map_err(|_| ApiError::not_found())
+            }
+            (None, Some(network)) if usage == Use::SearchAcquisition => Ok(Target::Pool(network)),
+            _ => {
+                let detail = "`search_acquisition` is leased with a `network`, every other use with a `profile_id`.";
+                Err(ApiError::new(Code::InvalidRequest, detail))
+            }
+        }
+    }
 }
 
 /// No lease looks at more tokens than this: where so many in a row cannot be used, the others hardly can.
@@ -119,13 +136,20 @@ struct Obstacles {
     later: Option<Timestamp>,
     resting: Option<Timestamp>,
     refused: Vec<Refusal>,
+    not_theirs: bool,
 }
 
 impl Leases {
     /// The rule that an acquisition or private-message lease names must be there and cover it.
-    async fn require_rule(&self, caller: &Caller, usage: Use, order: &Order) -> Result<(), ApiError> {
+    async fn require_rule(
+        &self,
+        caller: &Caller,
+        usage: Use,
+        target: &Target,
+        rule: Option<&str>,
+    ) -> Result<(), ApiError> {
         let needs_rule = matches!(usage, Use::SearchAcquisition | Use::PrivateMessages);
-        let id = match &order.rule_id {
+        let id = match rule {
             None if needs_rule => {
                 let detail = format!("A lease for `{}` names the rule that it is for: `rule_id`.", usage.as_str());
                 return Err(ApiError::new(Code::RuleRequired, detail));
@@ -133,9 +157,10 @@ impl Leases {
             None => return Ok(()),
             Some(id) => id.parse::<RuleId>().map_err(|_| ApiError::not_found())?,
         };
-        let profile = order.profile_id.as_deref().map(str::parse::<ProfileId>).transpose();
-        let profile = profile.map_err(|_| ApiError::not_found())?;
-        let network = order.network.or_else(|| profile.as_ref().map(|id| id.kind().network()));
+        let (network, profile) = match target {
+            Target::Profile(id) => (id.kind().network(), Some(id)),
+            Target::Pool(network) => (*network, None),
+        };
         let (vault, now) = (&self.refresher.vault, self.refresher.clock.now());
         let read = async {
             match vault.rule(&caller.tenant, &id, false).await? {
@@ -146,7 +171,7 @@ impl Leases {
         };
         let rule = self.recent.rules.get((caller.tenant.clone(), id.clone()), now, read).await?;
         let rule = rule.ok_or_else(ApiError::not_found)?;
-        if network.is_some_and(|network| rule.covers(usage, network, profile.as_ref())) {
+        if rule.covers(usage, network, profile) {
             return Ok(());
         }
         let detail = "The rule is for something else: look at its `use`, and at its network or profiles.";
@@ -157,16 +182,17 @@ impl Leases {
     async fn of_profile(
         &self,
         caller: &Caller,
-        id: &str,
+        id: &ProfileId,
         usage: Use,
         order: &Order,
         deadline: Deadline,
     ) -> Result<Lease, ApiError> {
-        let id: ProfileId = id.parse().map_err(|_| ApiError::not_found())?;
-        let capability = capability(&id, TokenKind::Interaction, usage)?;
-        let found = self.refresher.vault.holdings(&caller.tenant, &id).await?;
+        let capability = capability(id, TokenKind::Interaction, usage)?;
+        let found = self.refresher.vault.holdings(&caller.tenant, id).await?;
         let (profile, held) = found.ok_or_else(ApiError::not_found)?;
-        self.check_acting_user(caller, order, &profile).await?;
+        if !may_act(order, &profile) {
+            return Err(not_theirs());
+        }
         let mut tokens: Vec<_> = held.into_iter().filter(|held| held.token.token == TokenKind::Interaction).collect();
         self.shuffle(&mut tokens);
         tokens.sort_by_key(|held| order.acting_user.as_ref().is_none_or(|user| held.token.owner != *user));
@@ -200,10 +226,12 @@ impl Leases {
         let pooled: Arc<[Pooled]> = self.recent.pools.get(key, now, pooled).await?.unwrap_or_default();
         let mut obstacles = Obstacles::default();
         let mut keys = Vec::new();
+        let mut others = Vec::new();
         for hint in pooled.iter() {
             match hint.state {
                 TokenState::CoolingDown { cooling_until } if cooling_until > now => obstacles.rest(cooling_until),
-                state if state.is_over() => obstacles.refused.push(Refusal::NeedsReauth),
+                // it may be signed in for again, and the list be a little old
+                state if state.is_over() => others.push(hint.key.clone()),
                 _ => keys.push(hint.key.clone()),
             }
         }
@@ -212,8 +240,8 @@ impl Leases {
         }
         // an index proves nothing by what is not in it
         let known = |key: &TokenKey| pooled.iter().any(|hint| hint.key == *key);
-        let mut others = vault.tokens_at(&caller.tenant, network, TokenKind::Acquisition).await?;
-        others.retain(|key| !known(key));
+        let listed = vault.tokens_at(&caller.tenant, network, TokenKind::Acquisition).await?;
+        others.extend(listed.into_iter().filter(|key| !known(key)));
         if let Some(lease) = self.of_keys(caller, others, usage, order, deadline, &mut obstacles).await? {
             return Ok(lease);
         }
@@ -239,8 +267,8 @@ impl Leases {
                 let Some((profile, _)) = self.refresher.vault.holdings(&key.tenant, &key.profile).await? else {
                     continue;
                 };
-                if self.check_acting_user(caller, order, &profile).await.is_err() {
-                    obstacles.refused.push(Refusal::NotAllowed);
+                if !may_act(order, &profile) {
+                    obstacles.not_theirs = true;
                     continue;
                 }
             }
@@ -339,16 +367,11 @@ impl Leases {
         })
     }
 
-    /// Whether the acting user, where one is named, may have the profile used; what was remembered of the person counts.
-    async fn check_acting_user(&self, caller: &Caller, order: &Order, profile: &Profile) -> Result<(), ApiError> {
+    /// The acting user, where one is named, must be somebody who may have profiles used; what was remembered counts.
+    async fn require_acting_user(&self, caller: &Caller, order: &Order) -> Result<(), ApiError> {
         let Some(acting) = &order.acting_user else { return Ok(()) };
         let user = self.refresher.vault.user(&caller.tenant, acting, true).await?;
-        if profile.owners.contains(acting) && user.interacts(self.refresher.clock.now()) {
-            return Ok(());
-        }
-        let detail = "The acting user may not have this profile used: it takes an owner in the role responder or manager, \
-                      who was here within a day.";
-        Err(ApiError::forbidden(detail))
+        user.interacts(self.refresher.clock.now()).then_some(()).ok_or_else(not_theirs)
     }
 
     /// Whether whoever wants this token has to wait for another's refresh.
@@ -370,7 +393,7 @@ impl Leases {
     fn refuse(&self, obstacles: Obstacles, usage: Use) -> ApiError {
         let now = self.refresher.clock.now();
         let wait = |until: Timestamp| u32::try_from(until.duration_since(now).as_secs()).unwrap_or_default().max(1);
-        let Obstacles { error, busy, later, resting, refused } = obstacles;
+        let Obstacles { error, busy, later, resting, refused, not_theirs } = obstacles;
         if let Some(error) = error {
             return error;
         }
@@ -385,6 +408,9 @@ impl Leases {
         if let Some(until) = resting {
             let detail = "The network limits every token that could be used. Try again when the limit is over.";
             return ApiError::new(Code::RateLimited, detail).retry_after(wait(until));
+        }
+        if not_theirs && refused.is_empty() {
+            return self::not_theirs();
         }
         let what = usage.as_str();
         let detail = if refused.is_empty() {
@@ -411,6 +437,17 @@ impl Obstacles {
     fn rest(&mut self, until: Timestamp) {
         self.resting = Some(self.resting.map_or(until, |other| other.min(until)));
     }
+}
+
+/// Whether the acting user, where one is named, may have this profile used.
+fn may_act(order: &Order, profile: &Profile) -> bool {
+    order.acting_user.as_ref().is_none_or(|acting| profile.owners.contains(acting))
+}
+
+fn not_theirs() -> ApiError {
+    let detail = "The acting user may not have this used: it takes an owner in the role responder or manager, who was here \
+                  within a day.";
+    ApiError::forbidden(detail)
 }
 
 fn capability(profile: &ProfileId, token: TokenKind, usage: Use) -> Result<&'static Capability, ApiError> {
