@@ -17,7 +17,10 @@ use shared::{
     profile::{Capability, Network, ProfileId, TokenKind, Use},
     refresh::{Access, Wanted},
     rule::RuleId,
-    store::profiles::{Held, Pooled, Profile, TokenKey},
+    store::{
+        StoreError,
+        profiles::{Held, Pooled, Profile, TokenKey},
+    },
     token::{Refusal, State as TokenState, TokenId},
 };
 use utoipa::ToSchema;
@@ -37,7 +40,8 @@ pub(crate) struct Order {
     #[schema(example = "x_profile-42")]
     profile_id: Option<String>,
     /// The network to search.
-    network: Option<Network>,
+    #[schema(value_type = Option<Network>)]
+    network: Option<String>,
     /// The rule that it is for; `search_acquisition` and `private_messages` need one.
     rule_id: Option<String>,
     /// The person on whose behalf it is used: an owner of the profile, seen within a day.
@@ -112,11 +116,16 @@ enum Target {
 
 impl Order {
     fn target(&self, usage: Use) -> Result<Target, ApiError> {
-        match (&self.profile_id, self.network) {
+        match (&self.profile_id, &self.network) {
             (Some(id), None) if usage != Use::SearchAcquisition => {
                 id.parse().map(Target::Profile).map_err(|_| ApiError::not_found())
             }
-            (None, Some(network)) if usage == Use::SearchAcquisition => Ok(Target::Pool(network)),
+            (None, Some(network)) if usage == Use::SearchAcquisition => {
+                network.parse().map(Target::Pool).map_err(|_| {
+                    let known: Vec<_> = Network::ALL.iter().map(|network| network.as_str()).collect();
+                    ApiError::new(Code::UnknownNetwork, format!("The networks are {}.", known.join(", ")))
+                })
+            }
             _ => {
                 let detail = "`search_acquisition` is leased with a `network`, every other use with a `profile_id`.";
                 Err(ApiError::new(Code::InvalidRequest, detail))
@@ -228,20 +237,23 @@ impl Leases {
         let mut keys = Vec::new();
         let mut others = Vec::new();
         for hint in pooled.iter() {
-            match hint.state {
-                TokenState::CoolingDown { cooling_until } if cooling_until > now => obstacles.rest(cooling_until),
-                // it may be signed in for again, and the list be a little old
-                state if state.is_over() => others.push(hint.key.clone()),
-                _ => keys.push(hint.key.clone()),
-            }
+            let resting = hint.state.cooling_until().is_some_and(|until| until > now);
+            // whoever rests or is over may have been signed in for again: the list may be a little old
+            let last = resting || hint.state.is_over();
+            if last { &mut others } else { &mut keys }.push(hint.key.clone());
         }
         if let Some(lease) = self.of_keys(caller, keys, usage, order, deadline, &mut obstacles).await? {
             return Ok(lease);
         }
         // an index proves nothing by what is not in it
         let known = |key: &TokenKey| pooled.iter().any(|hint| hint.key == *key);
-        let listed = vault.tokens_at(&caller.tenant, network, TokenKind::Acquisition).await?;
-        others.extend(listed.into_iter().filter(|key| !known(key)));
+        let listed = async {
+            let listed = vault.tokens_at(&caller.tenant, network, TokenKind::Acquisition).await?;
+            Ok::<_, StoreError>((!listed.is_empty()).then(|| listed.into()))
+        };
+        let listed: Arc<[TokenKey]> =
+            self.recent.lists.get((caller.tenant.clone(), network), now, listed).await?.unwrap_or_default();
+        others.extend(listed.iter().filter(|key| !known(key)).cloned());
         if let Some(lease) = self.of_keys(caller, others, usage, order, deadline, &mut obstacles).await? {
             return Ok(lease);
         }

@@ -15,7 +15,10 @@ use shared::{
     profile::{Network, Use},
     refresh::Refresher,
     rule::{Rule, RuleId},
-    store::{pauses::Pause, profiles::Pooled},
+    store::{
+        pauses::Pause,
+        profiles::{Pooled, TokenKey},
+    },
 };
 use utoipa::openapi;
 use utoipa_axum::{router::OpenApiRouter, routes};
@@ -43,6 +46,7 @@ pub struct Leases {
 pub struct Memory {
     pauses: Recent<(Network, String), Pause>,
     pools: Recent<(TenantId, Network, Use), Arc<[Pooled]>>,
+    lists: Recent<(TenantId, Network), Arc<[TokenKey]>>,
     rules: Recent<(TenantId, RuleId), Rule>,
 }
 
