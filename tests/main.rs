@@ -27,6 +27,8 @@ mod openapi;
 mod outages;
 mod outcomes;
 mod paging;
+mod refresh;
+mod refresh_model;
 mod rules;
 mod sealing;
 mod secrets;

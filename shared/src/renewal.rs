@@ -207,3 +207,142 @@ impl Renewal {
         answers.map(|(attempt, _)| *attempt)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{access::TenantId, grant::GrantPlace};
+
+    const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+
+    fn at(seconds: i64) -> Timestamp {
+        NOW + SignedDuration::from_secs(seconds)
+    }
+
+    fn present() -> SecretHash {
+        SecretHash::of(&"the present refresh token".into())
+    }
+
+    fn another() -> SecretHash {
+        SecretHash::of(&"another refresh token".into())
+    }
+
+    /// Nothing is known but that there were attempts before.
+    fn rested() -> Renewal {
+        Renewal { fence: 5, ..Renewal::default() }
+    }
+
+    fn running(seconds: i64) -> Stage {
+        Stage::Running { owner: "somebody".into(), until: at(seconds), doubtful: false }
+    }
+
+    fn orphaned(seconds: i64) -> Stage {
+        Stage::Orphaned { since: at(seconds) }
+    }
+
+    impl Renewal {
+        fn attempted(self, fingerprint: SecretHash, stage: Stage) -> Self {
+            Self { attempt: Some(Attempt { fingerprint, stage }), ..self }
+        }
+
+        fn answered(mut self, attempt: u64, answers: SecretHash) -> Self {
+            let tenant: TenantId = "acme".parse().unwrap();
+            let (profile, token) = ("x_profile-42".parse().unwrap(), "interaction-alice".parse().unwrap());
+            let place = GrantPlace::of(&tenant, &profile, &token, attempt);
+            let grant = SealedGrant { place, access_token: vec![1].into(), refresh_token: Some(vec![2].into()) };
+            self.candidates.insert(attempt, Renewed { answers, terms: Terms::default(), grant });
+            self
+        }
+
+        fn resting(self, seconds: i64) -> Self {
+            Self { retry_at: Some(at(seconds)), ..self }
+        }
+    }
+
+    // S43, S44, S46
+    #[test]
+    fn whoever_needs_an_access_token_waits_for_others_looks_for_late_answers_and_asks_last() {
+        let (ask, ask_again) = (Next::Ask { doubtful: false }, Next::Ask { doubtful: true });
+        for (row, usable_for, next) in [
+            (rested(), None, ask),
+            (rested(), Some(100), ask),
+            (rested().attempted(present(), running(1)), None, Next::Wait(at(1))),
+            (rested().attempted(present(), running(1)).answered(4, present()), None, Next::Wait(at(1))),
+            (rested().attempted(present(), running(0)), None, Next::Orphan),
+            (rested().attempted(present(), running(0)), Some(100), Next::Orphan),
+            (rested().attempted(present(), running(0)).answered(4, present()), None, Next::Adopt(4)),
+            (rested().attempted(another(), running(0)), None, ask),
+            (rested().attempted(present(), orphaned(0)), None, Next::Later(at(60))),
+            (rested().attempted(present(), orphaned(-59)), None, Next::Later(at(1))),
+            (rested().attempted(present(), orphaned(-60)), None, ask_again),
+            (rested().attempted(present(), orphaned(-60)), Some(1), Next::Later(at(1))),
+            (rested().attempted(present(), orphaned(-60)), Some(0), ask_again),
+            (rested().attempted(present(), orphaned(-1)).answered(4, present()), None, Next::Adopt(4)),
+            (rested().attempted(another(), orphaned(0)), None, ask),
+            (rested().attempted(present(), Stage::Unanswered), None, ask_again),
+            (rested().attempted(present(), Stage::Unanswered), Some(100), Next::Later(at(100))),
+            (rested().attempted(another(), Stage::Unanswered), Some(100), ask),
+            (rested().answered(3, present()).answered(4, present()), Some(100), Next::Adopt(4)),
+            (rested().answered(3, present()).answered(4, another()), None, Next::Adopt(3)),
+            (rested().answered(4, another()), None, ask),
+            (rested().resting(30), None, Next::Later(at(30))),
+            (rested().resting(0), None, ask),
+            (rested().resting(30).answered(4, present()), None, Next::Adopt(4)),
+            (rested().resting(30).attempted(present(), Stage::Unanswered), Some(100), Next::Later(at(100))),
+            (rested().resting(200).attempted(present(), Stage::Unanswered), Some(100), Next::Later(at(200))),
+        ] {
+            let usable_until = usable_for.map(at);
+            assert_eq!(row.next(&present(), usable_until, NOW), next, "{row:?}, usable for {usable_for:?} s");
+        }
+    }
+
+    // S51
+    #[test]
+    fn a_refused_refresh_token_is_dead_only_when_no_late_answer_is_left_to_try() {
+        for (row, doubtful, refused) in [
+            (rested().answered(3, present()).answered(4, another()), false, Refused::Adopt(3)),
+            (rested().answered(3, present()), true, Refused::Adopt(3)),
+            (rested().answered(3, another()).answered(4, another()), false, Refused::Try(4)),
+            (rested().answered(3, another()), true, Refused::Try(3)),
+            (rested(), true, Refused::Dead(Reason::LostAnswer)),
+            (rested(), false, Refused::Dead(Reason::RefreshRejected)),
+        ] {
+            assert_eq!(row.refused(&present(), doubtful), refused, "{row:?}, doubtful: {doubtful}");
+        }
+    }
+
+    #[test]
+    fn a_doubt_stays_until_the_network_answers() {
+        for (fruitless, doubtful, doubt) in [
+            (Fruitless::Untouched, false, false),
+            (Fruitless::Untouched, true, true),
+            (Fruitless::Unanswered, false, true),
+            (Fruitless::Unanswered, true, true),
+        ] {
+            let unanswered = Attempt { fingerprint: present(), stage: Stage::Unanswered };
+            let after = Renewal::after(fruitless, &present(), doubtful);
+            assert_eq!(after, doubt.then_some(unanswered), "{fruitless:?}, doubtful: {doubtful}");
+        }
+    }
+
+    #[test]
+    fn only_a_token_whose_answer_was_lost_comes_back_to_life_and_only_by_an_answer() {
+        let ended = |reason| State::NeedsReauth { reason };
+        for (row, state, may_revive) in [
+            (rested().answered(4, another()), ended(Reason::LostAnswer), true),
+            (rested().attempted(present(), Stage::Unanswered), ended(Reason::LostAnswer), true),
+            (rested(), ended(Reason::LostAnswer), false),
+            (rested().answered(4, present()), ended(Reason::RefreshRejected), false),
+            (rested().answered(4, present()), ended(Reason::RevokedByUser), false),
+            (rested().answered(4, present()), State::Expired, false),
+        ] {
+            assert_eq!(row.may_revive(state), may_revive, "{row:?}, {state:?}");
+        }
+    }
+
+    #[test]
+    fn each_failure_doubles_the_wait_up_to_a_quarter_of_an_hour() {
+        let wait = |failures| Renewal { failures, ..rested() }.wait().as_secs();
+        assert_eq!([0, 1, 2, 7, 8, 9, u32::MAX].map(wait), [5, 10, 20, 640, 900, 900, 900]);
+    }
+}
