@@ -41,6 +41,8 @@ const LONGEST_WAIT: SignedDuration = SignedDuration::from_mins(15);
 pub struct Renewal {
     /// The number of the newest attempt, never below the generation.
     pub fence: u64,
+    /// The number of the attempt that brought the present grant.
+    pub generation: u64,
     /// What is known of the last request, if its end is not known or it did not end well.
     pub attempt: Option<Attempt>,
     /// Answers that came too late to be committed, by the attempt that brought them.
@@ -178,11 +180,6 @@ impl Renewal {
         unanswered.then(|| Attempt { fingerprint: fingerprint.clone(), stage: Stage::Unanswered })
     }
 
-    /// The candidates that are worthless once an answer to `present` is committed: it proves that `present` was the living one.
-    pub fn outlived<'a>(&'a self, present: &'a SecretHash) -> impl Iterator<Item = u64> + 'a {
-        self.candidates.iter().filter(|(_, candidate)| candidate.answers != *present).map(|(attempt, _)| *attempt)
-    }
-
     /// Whether a token in `state` may come back to life without a person: its answer was lost and may yet be found.
     #[must_use]
     pub fn may_revive(&self, state: State) -> bool {
@@ -203,8 +200,9 @@ impl Renewal {
     }
 
     fn answer_to(&self, present: &SecretHash) -> Option<u64> {
-        let answers = self.candidates.iter().rev().find(|(_, candidate)| candidate.answers == *present);
-        answers.map(|(attempt, _)| *attempt)
+        // where the network does not replace refresh tokens, an older grant answers the present one too
+        let mut newer = self.candidates.range(self.generation + 1..);
+        newer.rfind(|(_, candidate)| candidate.answers == *present).map(|(attempt, _)| *attempt)
     }
 }
 
@@ -285,6 +283,8 @@ mod tests {
             (rested().answered(3, present()).answered(4, present()), Some(100), Next::Adopt(4)),
             (rested().answered(3, present()).answered(4, another()), None, Next::Adopt(3)),
             (rested().answered(4, another()), None, ask),
+            (Renewal { generation: 4, ..rested() }.answered(4, present()), None, ask),
+            (Renewal { generation: 3, ..rested() }.answered(4, present()), None, Next::Adopt(4)),
             (rested().resting(30), None, Next::Later(at(30))),
             (rested().resting(0), None, ask),
             (rested().resting(30).answered(4, present()), None, Next::Adopt(4)),

@@ -44,7 +44,7 @@ enum Serving {
 pub(super) async fn on_each(case: impl AsyncFn(&Engine)) {
     for engine in [Engine::stand_ins().await, Engine::moto().await] {
         eprintln!("on {}", if engine.is_moto() { "moto" } else { "the stand-ins" });
-        case(&engine).await;
+        Box::pin(case(&engine)).await;
     }
 }
 

@@ -197,6 +197,32 @@ async fn an_answer_for_a_token_that_is_gone_or_was_signed_in_for_anew_is_nobodys
     .await;
 }
 
+// S46
+#[tokio::test]
+async fn a_sign_in_overlooks_no_answer_that_came_since_it_read_the_token() {
+    on_each(async |engine| {
+        let store = Store::of(engine);
+        let Store { vault, flows } = &store;
+        let (key, _) = store.connected("acme", "alice", Kind::XProfile, "42").await;
+        let first = done(begin(vault, &key, &read(vault, &key).await, "a", "r1").await);
+        let before = done(begin(vault, &key, &first, "b", "r1").await);
+        let placed = vault.place(&key, &first, &answer(&key, &first, "r1")).await.unwrap();
+        assert!(matches!(placed, Placed::Kept(_)));
+
+        let session = store.authorized("acme", "alice", Kind::XProfile, "42").await;
+        let (_, token) = token_of(&session, "42", before.renewal.fence + 1);
+        let grant = sealed_grant(GrantPlace::of_token(&key.tenant, &token));
+        let attach = async |before: &Held| {
+            vault.attach(flows, &session, &token, &grant, Some((before, None)), &Ladder::default(), NOW).await
+        };
+        assert!(matches!(attach(&before).await, Err(StoreError::Conflict)));
+        attach(&read(vault, &key).await).await.unwrap();
+        let row = read(vault, &key).await;
+        assert_eq!((&row.grant, row.renewal.candidates.len()), (&grant, 0));
+    })
+    .await;
+}
+
 // S51, S59
 #[tokio::test]
 async fn a_death_waits_for_a_candidate_that_came_meanwhile_and_is_told_once() {

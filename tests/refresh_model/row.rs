@@ -170,9 +170,7 @@ impl Row {
             return None;
         }
         let mut row = self.clone();
-        for outlived in held.renewal().outlived(fingerprint(answer.answers)) {
-            row.forget(u8::try_from(outlived).unwrap());
-        }
+        row.candidates.retain(|candidate| !held.candidates.contains(candidate));
         row.renew(held, answer);
         Some(row)
     }
@@ -205,11 +203,10 @@ impl Row {
 
     /// The owner signed in again; the network gave the refresh token `brings`.
     pub(super) fn sign_in(&self, held: &Self, brings: u8) -> Option<Self> {
-        let mut row = self.if_unchanged(held)?;
-        row.candidates.retain(|candidate| !held.candidates.contains(candidate));
-        let (connected, generation) = (held.connected + 1, held.fence + 1);
-        let (access, candidates) = (Access::Fresh, row.candidates);
-        Some(Self { connected, fence: generation, generation, present: brings, access, candidates, ..Self::new() })
+        self.if_unchanged(held).filter(|row| row.arrivals == held.arrivals)?;
+        let generation = held.fence + 1;
+        let connected = held.connected + 1;
+        Some(Self { connected, fence: generation, generation, present: brings, access: Access::Fresh, ..Self::new() })
     }
 
     fn if_unchanged(&self, held: &Self) -> Option<Self> {
@@ -248,6 +245,7 @@ impl Row {
         };
         Renewal {
             fence: self.fence.into(),
+            generation: self.generation.into(),
             attempt: self.attempt.map(|attempt| renewal::Attempt {
                 fingerprint: fingerprint(attempt.spends).clone(),
                 stage: stage(attempt.stage),

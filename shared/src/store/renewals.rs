@@ -151,8 +151,8 @@ impl Vault {
         let attempt = renewed.grant.place.generation;
         // whatever moves the generation moves the fence too: this attempt is the newest, or it is not
         let change = Change::new().when("fence", "=", number(attempt)).when("generation", "<", number(attempt));
-        let change =
-            held.renewal.outlived(&renewed.answers).fold(change, |change, other| change.remove(&candidate_name(other)));
+        // this answer proves that its refresh token was the living one: what came before is not needed any more
+        let change = without_candidates(change, held);
         let change = self.renewed(change.remove("attempt"), key, held, renewed)?;
         match self.step(key, change, |row| row.token.generation == attempt).await? {
             Stepped::Done(row) => return Ok(Placed::Committed(row)),
@@ -184,11 +184,7 @@ impl Vault {
     /// # Errors
     /// [`StoreError::Conflict`] when the row changed since it was read, or a candidate has come: look again.
     pub async fn die(&self, key: &TokenKey, held: &Held, reason: Reason, now: Timestamp) -> Result<(), StoreError> {
-        let change = unchanged(held).remove("attempt").remove("retry_at").remove("failures");
-        let change = match held.arrivals {
-            0 => change.when_missing("arrivals"),
-            arrivals => change.when("arrivals", "=", number(arrivals)),
-        };
+        let change = nothing_came(unchanged(held), held).remove("attempt").remove("retry_at").remove("failures");
         // no attempt that runs now commits to a token that is over
         let change = change.set("fence", number(held.renewal.fence + 1));
         let Some(state) = held.token.state.after(Happening::Died(reason)) else {
@@ -298,10 +294,21 @@ fn unchanged(held: &Held) -> Change {
     Change::new().when("fence", "=", number(renewal.fence)).when("generation", "=", number(token.generation))
 }
 
+/// No answer came late since the row was read: none may be overlooked.
+fn nothing_came(change: Change, held: &Held) -> Change {
+    match held.arrivals {
+        0 => change.when_missing("arrivals"),
+        arrivals => change.when("arrivals", "=", number(arrivals)),
+    }
+}
+
+fn without_candidates(change: Change, held: &Held) -> Change {
+    held.renewal.candidates.keys().fold(change, |change, attempt| change.remove(&candidate_name(*attempt)))
+}
+
 /// Whatever was known of refreshing a grant, gone with it.
 pub(super) fn forget(change: Change, before: &Held) -> Change {
-    let change =
-        before.renewal.candidates.keys().fold(change, |change, attempt| change.remove(&candidate_name(*attempt)));
+    let change = nothing_came(without_candidates(change, before), before);
     ["attempt", "failures", "retry_at", "check_after", "arrivals"]
         .iter()
         .fold(change, |change, name| change.remove(name))
@@ -337,7 +344,7 @@ fn candidate_name(attempt: u64) -> String {
 
 /// What a token's row says of refreshing it.
 pub(super) fn read_renewal(tenant: &TenantId, row: &Item) -> Result<Renewal, StoreError> {
-    let Refreshing { profile, token, owner, fence, attempt, failures, retry_at } = read(row.clone())?;
+    let Refreshing { profile, token, owner, fence, generation, attempt, failures, retry_at } = read(row.clone())?;
     let token = TokenId::new(token, &owner);
     let mut candidates = std::collections::BTreeMap::new();
     for (name, candidate) in row {
@@ -349,7 +356,7 @@ pub(super) fn read_renewal(tenant: &TenantId, row: &Item) -> Result<Renewal, Sto
         let Answered { answers, terms } = read(fields.clone())?;
         candidates.insert(attempt, Renewed { answers, terms, grant });
     }
-    Ok(Renewal { fence, attempt, candidates, failures, retry_at })
+    Ok(Renewal { fence, generation, attempt, candidates, failures, retry_at })
 }
 
 #[derive(Deserialize)]
@@ -358,6 +365,7 @@ struct Refreshing {
     token: TokenKind,
     owner: Subject,
     fence: u64,
+    generation: u64,
     #[serde(default)]
     attempt: Option<Attempt>,
     #[serde(default)]
