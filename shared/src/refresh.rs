@@ -215,7 +215,7 @@ impl Refresher {
                 Next::Ask { .. } if deadline.left() < NEEDED => return Ok(Access::Busy),
                 Next::Ask { doubtful } => {
                     let attempt = Attempt { held, refresh_token, fingerprint, doubtful };
-                    match self.ask(key, attempt, now).await? {
+                    match self.ask(key, attempt, deadline, now).await? {
                         Asked::Later(at) => return Ok(Access::Later(at)),
                         Asked::Look(seen) => seen,
                     }
@@ -228,7 +228,13 @@ impl Refresher {
     }
 
     /// Writes the attempt down and asks the network, again with each candidate while what was sent is refused.
-    async fn ask(&self, key: &TokenKey, attempt: Attempt, now: Timestamp) -> Result<Asked, RefreshError> {
+    async fn ask(
+        &self,
+        key: &TokenKey,
+        attempt: Attempt,
+        deadline: Deadline,
+        now: Timestamp,
+    ) -> Result<Asked, RefreshError> {
         let (network, token) = (key.profile.kind().network(), &attempt.held.token);
         let mut app = self.apps.by_client_id(network, &token.app).await?;
         let pause = self.vault.pause(network, &app.client_id).await?;
@@ -242,14 +248,14 @@ impl Refresher {
             Err(seen) => return Ok(Asked::Look(seen)),
         };
         loop {
-            let failure = match self.request(network, &mut app, &attempt.refresh_token, now).await {
+            let failure = match self.request(network, &mut app, &attempt.refresh_token, deadline, now).await {
                 Ok(grant) => return self.keep(key, &attempt, grant, &sealer, now).await,
                 Err(failure) => failure,
             };
             tracing::warn!(tenant = %key.tenant, profile = %key.profile, fence = attempt.held.renewal.fence, %failure,
                 "a refresh brought nothing");
             let Failure::Dead(_) = failure else { return self.end(key, &attempt, &app, failure, now).await };
-            match self.refused(key, attempt, &sealer, now).await? {
+            match self.refused(key, attempt, &sealer, deadline, now).await? {
                 Ok(next) => attempt = next,
                 Err(seen) => return Ok(Asked::Look(seen)),
             }
@@ -262,6 +268,7 @@ impl Refresher {
         network: Network,
         app: &mut App,
         refresh_token: &SecretString,
+        deadline: Deadline,
         now: Timestamp,
     ) -> Result<Grant, Failure> {
         let ask = async |app: &App| match network.provider().refresh(app, refresh_token, now) {
@@ -270,10 +277,11 @@ impl Refresher {
         };
         match ask(app).await {
             Err(Failure::AppRejected) => match self.apps.reread(app).await {
-                Ok(Some(newer)) => {
+                Ok(Some(newer)) if deadline.left() >= NEEDED => {
                     *app = newer;
                     ask(app).await
                 }
+                Ok(Some(_)) => Err(Failure::Unavailable),
                 Ok(None) => Err(Failure::AppRejected),
                 Err(error) => {
                     tracing::error!(%network, %error, "the app's credentials were refused and cannot be read again");
@@ -357,6 +365,7 @@ impl Refresher {
         key: &TokenKey,
         attempt: Attempt,
         sealer: &Sealer,
+        deadline: Deadline,
         now: Timestamp,
     ) -> Result<Result<Attempt, Option<Box<Held>>>, RefreshError> {
         // another may have won meanwhile, or an answer come late
@@ -367,6 +376,8 @@ impl Refresher {
         }
         match seen.renewal.refused(&attempt.fingerprint, attempt.doubtful) {
             Refused::Adopt(candidate) => Ok(Err(there(self.vault.adopt(key, &seen, candidate).await?))),
+            // whoever takes this attempt over is refused too, and has time
+            Refused::Try(_) if deadline.left() < NEEDED => Ok(Err(Some(seen))),
             Refused::Try(candidate) => {
                 let Some(renewed) = seen.renewal.candidates.get(&candidate) else { return Ok(Err(Some(seen))) };
                 let grant = renewed.grant.open(&self.keys).await?;
@@ -396,13 +407,7 @@ impl Refresher {
         now: Timestamp,
     ) -> Result<Result<Attempt, Option<Box<Held>>>, StoreError> {
         let owner = hex::encode(self.random.bytes::<8>());
-        let begin = Beginning {
-            owner: &owner,
-            fingerprint: &attempt.fingerprint,
-            until: now + self.lease,
-            doubtful: attempt.doubtful,
-            tried,
-        };
+        let begin = Beginning { owner: &owner, fingerprint: &attempt.fingerprint, until: now + self.lease, tried };
         Ok(match self.vault.begin_refresh(key, &attempt.held, begin).await? {
             Stepped::Done(held) => Ok(Attempt { held, ..attempt }),
             Stepped::Changed(seen) => Err(seen),

@@ -73,8 +73,6 @@ pub enum Stage {
         owner: String,
         /// Until then at the latest.
         until: Timestamp,
-        /// Whether an earlier request with the same refresh token was not answered.
-        doubtful: bool,
     },
     /// Whoever was at it has vanished.
     Orphaned {
@@ -231,7 +229,7 @@ mod tests {
     }
 
     fn running(seconds: i64) -> Stage {
-        Stage::Running { owner: "somebody".into(), until: at(seconds), doubtful: false }
+        Stage::Running { owner: "somebody".into(), until: at(seconds) }
     }
 
     fn orphaned(seconds: i64) -> Stage {

@@ -31,8 +31,7 @@ async fn read(vault: &Vault, key: &TokenKey) -> Held {
 /// Begins an attempt with the refresh token `spent`, from the row as it was `seen`.
 async fn begin(vault: &Vault, key: &TokenKey, seen: &Held, owner: &str, spent: &str) -> Stepped {
     let fingerprint = print(spent);
-    let beginning =
-        Beginning { owner, fingerprint: &fingerprint, until: NOW + minutes(1), doubtful: false, tried: None };
+    let beginning = Beginning { owner, fingerprint: &fingerprint, until: NOW + minutes(1), tried: None };
     vault.begin_refresh(key, seen, beginning).await.unwrap()
 }
 

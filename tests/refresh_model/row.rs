@@ -237,9 +237,7 @@ impl Row {
     fn renewal(&self) -> Renewal {
         let when = |passed| if passed { NOW - A_WHILE } else { NOW + A_WHILE };
         let stage = |stage| match stage {
-            Stage::Running { over } => {
-                renewal::Stage::Running { owner: String::new(), until: when(over), doubtful: false }
-            }
+            Stage::Running { over } => renewal::Stage::Running { owner: String::new(), until: when(over) },
             Stage::Orphaned { quiet } => renewal::Stage::Orphaned { since: when(quiet) - QUIET },
             Stage::Unanswered => renewal::Stage::Unanswered,
         };

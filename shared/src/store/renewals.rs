@@ -55,8 +55,6 @@ pub struct Beginning<'a> {
     pub fingerprint: &'a SecretHash,
     /// Until when it may run.
     pub until: Timestamp,
-    /// Whether an earlier request with the same refresh token was not answered.
-    pub doubtful: bool,
     /// The candidate that takes the place of a refused grant, sealed anew for the fence after the present one.
     pub tried: Option<(u64, SealedGrant)>,
 }
@@ -72,11 +70,9 @@ impl Vault {
         held: &Held,
         beginning: Beginning<'_>,
     ) -> Result<Stepped, StoreError> {
-        let Beginning { owner, fingerprint, until, doubtful, tried } = beginning;
-        let attempt = Attempt {
-            fingerprint: fingerprint.clone(),
-            stage: Stage::Running { owner: owner.to_owned(), until, doubtful },
-        };
+        let Beginning { owner, fingerprint, until, tried } = beginning;
+        let attempt =
+            Attempt { fingerprint: fingerprint.clone(), stage: Stage::Running { owner: owner.to_owned(), until } };
         let change = unchanged(held).set("attempt", value(&attempt)?);
         let change = match tried {
             None => change.set("fence", number(held.renewal.fence + 1)),
