@@ -19,16 +19,16 @@ use secrecy::SecretString;
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
-    apps::{App, Apps, AppsError},
+    apps::{App, Apps},
     clock::{Clock, Deadline},
     exchange::{Exchange, REFRESH_LIMIT},
     grant::{GrantPlace, SealedGrant},
-    keys::{KeysError, Sealer, TenantKeys},
+    keys::{Sealer, TenantKeys},
     network::{Failure, Grant, LimitReach},
     profile::Network,
     random::Random,
     renewal::{Fruitless, Next, Refused, Renewal, Renewed},
-    revoke::Revoker,
+    revoke::{GrantError, Revoker},
     secret::SecretHash,
     spill::{Spill, Spilled},
     store::{
@@ -96,20 +96,6 @@ pub enum Access {
     Gone,
 }
 
-/// Why nothing can be said of a token.
-#[derive(Debug, thiserror::Error)]
-pub enum RefreshError {
-    /// A table does not answer.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The tenant's key cannot be had, or the grant does not open.
-    #[error(transparent)]
-    Keys(#[from] KeysError),
-    /// The app cannot be had.
-    #[error(transparent)]
-    Apps(#[from] AppsError),
-}
-
 /// What came of asking the network.
 enum Asked {
     /// Look at the token again.
@@ -153,7 +139,7 @@ impl Refresher {
         held: Held,
         wanted: Wanted,
         deadline: Deadline,
-    ) -> Result<Access, RefreshError> {
+    ) -> Result<Access, GrantError> {
         let now = self.clock.now();
         if held.token.state_at(now).is_over() && !held.renewal.may_revive(held.token.state) {
             return Ok(Access::Over(Box::new(held)));
@@ -181,7 +167,7 @@ impl Refresher {
         mut grant: Grant,
         wanted: Wanted,
         deadline: Deadline,
-    ) -> Result<Access, RefreshError> {
+    ) -> Result<Access, GrantError> {
         let refused = (wanted == Wanted::Now).then_some(held.token.generation);
         let mut pause = FIRST_LOOK;
         loop {
@@ -234,7 +220,7 @@ impl Refresher {
         attempt: Attempt,
         deadline: Deadline,
         now: Timestamp,
-    ) -> Result<Asked, RefreshError> {
+    ) -> Result<Asked, GrantError> {
         let (network, token) = (key.profile.kind().network(), &attempt.held.token);
         let mut app = self.apps.by_client_id(network, &token.app).await?;
         let pause = self.vault.pause(network, &app.client_id).await?;
@@ -300,7 +286,7 @@ impl Refresher {
         grant: Grant,
         sealer: &Sealer,
         now: Timestamp,
-    ) -> Result<Asked, RefreshError> {
+    ) -> Result<Asked, GrantError> {
         let Attempt { held, refresh_token, fingerprint, .. } = attempt;
         // a refresh token that is not replaced stays (RFC 6749 §6)
         let grant = Grant { refresh_token: grant.refresh_token.or_else(|| Some(refresh_token.clone())), ..grant };
@@ -367,7 +353,7 @@ impl Refresher {
         sealer: &Sealer,
         deadline: Deadline,
         now: Timestamp,
-    ) -> Result<Result<Attempt, Option<Box<Held>>>, RefreshError> {
+    ) -> Result<Result<Attempt, Option<Box<Held>>>, GrantError> {
         // another may have won meanwhile, or an answer come late
         let Some(seen) = self.vault.token(key).await?.map(Box::new) else { return Ok(Err(None)) };
         let mine = |renewal: &Renewal| renewal.fence == attempt.held.renewal.fence;
@@ -422,7 +408,7 @@ impl Refresher {
         app: &App,
         failure: Failure,
         now: Timestamp,
-    ) -> Result<Asked, RefreshError> {
+    ) -> Result<Asked, GrantError> {
         let Attempt { held, fingerprint, doubtful, .. } = attempt;
         let (fruitless, wait) = match failure {
             Failure::Unanswered | Failure::Unreadable(_) => (Fruitless::Unanswered, held.renewal.wait()),

@@ -32,9 +32,9 @@ pub enum Revoked {
     Later,
 }
 
-/// Why a revocation could not be tried.
+/// Why a grant could not be worked on.
 #[derive(Debug, thiserror::Error)]
-pub enum RevokeError {
+pub enum GrantError {
     /// A table does not answer.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -66,7 +66,7 @@ impl Revoker {
     ///
     /// # Errors
     /// When it could not be tried; its row stays due.
-    pub async fn carry_out(&self, revocation: &Revocation, now: Timestamp) -> Result<Revoked, RevokeError> {
+    pub async fn carry_out(&self, revocation: &Revocation, now: Timestamp) -> Result<Revoked, GrantError> {
         let of = &revocation.of;
         let provider = of.network.provider();
         if provider.revocation_reach() == Reach::Login

@@ -367,7 +367,7 @@ async fn a_report_that_makes_no_sense_is_refused() {
 
 // S31
 #[tokio::test]
-async fn a_lease_that_never_was_or_is_anothers_or_is_of_what_is_gone_is_not_found() {
+async fn a_lease_that_never_was_or_is_of_others_or_of_what_is_gone_is_not_found() {
     let (world, alice, worker) = newsdesk().await;
     let lease = worker.lease().await.expect(201);
     let id = lease["id"].as_str().unwrap();

@@ -6,14 +6,15 @@ use jiff::SignedDuration;
 use sandbox::template::Template;
 use shared::{
     clock::Deadline,
-    refresh::{Access, NEEDED, RefreshError, Wanted},
+    refresh::{Access, NEEDED, Wanted},
     renewal::QUIET,
+    revoke::GrantError,
 };
 
 use super::{Desk, Due, key};
 
 /// What a refresher answers that has so much time left.
-async fn with(desk: &Desk, left: Duration) -> Result<Access, RefreshError> {
+async fn with(desk: &Desk, left: Duration) -> Result<Access, GrantError> {
     let refresher = desk.refresher(desk.world.sandbox.networks_url());
     refresher.access(&key(), desk.held().await, Wanted::WhenDue, Deadline::after(left)).await
 }

@@ -15,8 +15,8 @@ use shared::{
     connect::Ending,
     edge::Fatal,
     mail::{Mailer, SendError},
-    refresh::{Access, RefreshError, Refresher, Wanted},
-    revoke::{Revoked, Revoker},
+    refresh::{Access, Refresher, Wanted},
+    revoke::{GrantError, Revoked, Revoker},
     store::{
         StoreError,
         flows::{DueFlow, Flow, Revocation},
@@ -135,7 +135,7 @@ impl Sweep {
                     Ok(Some(owner)) => {
                         people.insert((key.tenant, owner));
                     }
-                    Ok(None) | Err(RefreshError::Store(StoreError::Conflict)) => {}
+                    Ok(None) | Err(GrantError::Store(StoreError::Conflict)) => {}
                     Err(error) => {
                         summary.failed += 1;
                         tracing::error!(tenant = %key.tenant, profile = %key.profile, %error, "a due token failed");
@@ -153,7 +153,7 @@ impl Sweep {
         summary: &mut Summary,
         deadline: Deadline,
         now: Timestamp,
-    ) -> Result<Option<Subject>, RefreshError> {
+    ) -> Result<Option<Subject>, GrantError> {
         let Some(held) = self.revoker.vault.token(key).await? else { return Ok(None) };
         if !held.token.state.is_over() && held.token.idle_at().is_some_and(|at| at <= now) {
             return self.keep_alive(key, held, summary, deadline).await;
@@ -187,7 +187,7 @@ impl Sweep {
         held: Held,
         summary: &mut Summary,
         deadline: Deadline,
-    ) -> Result<Option<Subject>, RefreshError> {
+    ) -> Result<Option<Subject>, GrantError> {
         let generation = held.token.generation;
         match self.refresher.access(key, held, Wanted::WhenDue, deadline).await? {
             Access::Good(held, _) if held.token.generation != generation => summary.renewed += 1,
@@ -219,12 +219,7 @@ impl Sweep {
         Ok(())
     }
 
-    async fn end_grant(
-        &self,
-        id: &str,
-        summary: &mut Summary,
-        now: Timestamp,
-    ) -> Result<(), shared::revoke::RevokeError> {
+    async fn end_grant(&self, id: &str, summary: &mut Summary, now: Timestamp) -> Result<(), GrantError> {
         let revocation = match self.revoker.flows.take_due(id, now).await? {
             None => return Ok(()),
             Some(DueFlow::Revocation(revocation)) => *revocation,

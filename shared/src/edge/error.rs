@@ -10,7 +10,7 @@ use utoipa::{
     openapi::{self, RefOr},
 };
 
-use crate::{apps::AppsError, keys::KeysError, refresh::RefreshError, store::StoreError};
+use crate::{apps::AppsError, keys::KeysError, revoke::GrantError, store::StoreError};
 
 /// The stable codes of problem documents.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -234,12 +234,12 @@ impl From<KeysError> for ApiError {
     }
 }
 
-impl From<RefreshError> for ApiError {
-    fn from(error: RefreshError) -> Self {
+impl From<GrantError> for ApiError {
+    fn from(error: GrantError) -> Self {
         match error {
-            RefreshError::Store(error) => error.into(),
-            RefreshError::Keys(error) => error.into(),
-            RefreshError::Apps(error) => error.into(),
+            GrantError::Store(error) => error.into(),
+            GrantError::Keys(error) => error.into(),
+            GrantError::Apps(error) => error.into(),
         }
     }
 }
