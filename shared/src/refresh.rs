@@ -235,12 +235,12 @@ impl Refresher {
         };
         loop {
             let failure = match self.request(network, &mut app, &attempt.refresh_token, deadline, now).await {
-                Ok(grant) => return self.keep(key, &attempt, grant, &sealer, now).await,
+                Ok(grant) => return self.keep(key, &attempt, grant, &sealer).await,
                 Err(failure) => failure,
             };
             tracing::warn!(tenant = %key.tenant, profile = %key.profile, fence = attempt.held.renewal.fence, %failure,
                 "a refresh brought nothing");
-            let Failure::Dead(_) = failure else { return self.end(key, &attempt, &app, failure, now).await };
+            let Failure::Dead(_) = failure else { return self.end(key, &attempt, &app, failure).await };
             match self.refused(key, attempt, &sealer, deadline, now).await? {
                 Ok(next) => attempt = next,
                 Err(seen) => return Ok(Asked::Look(seen)),
@@ -258,16 +258,16 @@ impl Refresher {
         now: Timestamp,
     ) -> Result<Grant, Failure> {
         let ask = async |app: &App| match network.provider().refresh(app, refresh_token, now) {
-            Some(talk) => self.exchange.refresh(network, talk).await,
-            None => Err(Failure::Unavailable),
+            // whatever came before may have taken long
+            Some(talk) if NEEDED <= deadline.left() => self.exchange.refresh(network, talk).await,
+            _ => Err(Failure::Unavailable),
         };
         match ask(app).await {
             Err(Failure::AppRejected) => match self.apps.reread(app).await {
-                Ok(Some(newer)) if deadline.left() >= NEEDED => {
+                Ok(Some(newer)) => {
                     *app = newer;
                     ask(app).await
                 }
-                Ok(Some(_)) => Err(Failure::Unavailable),
                 Ok(None) => Err(Failure::AppRejected),
                 Err(error) => {
                     tracing::error!(%network, %error, "the app's credentials were refused and cannot be read again");
@@ -285,7 +285,6 @@ impl Refresher {
         attempt: &Attempt,
         grant: Grant,
         sealer: &Sealer,
-        now: Timestamp,
     ) -> Result<Asked, GrantError> {
         let Attempt { held, refresh_token, fingerprint, .. } = attempt;
         // a refresh token that is not replaced stays (RFC 6749 §6)
@@ -307,7 +306,7 @@ impl Refresher {
             Err(error) => {
                 tracing::error!(tenant = %key.tenant, profile = %key.profile, %error, "a new grant is spilled");
                 self.spill(key, held, renewed).await;
-                return Ok(Asked::Later(now + held.renewal.wait()));
+                return Ok(Asked::Later(self.clock.now() + held.renewal.wait()));
             }
         }
         Ok(Asked::Look(self.vault.token(key).await?.map(Box::new)))
@@ -401,15 +400,10 @@ impl Refresher {
     }
 
     /// Ends an attempt that brought nothing and proved nothing.
-    async fn end(
-        &self,
-        key: &TokenKey,
-        attempt: &Attempt,
-        app: &App,
-        failure: Failure,
-        now: Timestamp,
-    ) -> Result<Asked, GrantError> {
+    async fn end(&self, key: &TokenKey, attempt: &Attempt, app: &App, failure: Failure) -> Result<Asked, GrantError> {
         let Attempt { held, fingerprint, doubtful, .. } = attempt;
+        // the answer may have taken long
+        let now = self.clock.now();
         let (fruitless, wait) = match failure {
             Failure::Unanswered | Failure::Unreadable(_) => (Fruitless::Unanswered, held.renewal.wait()),
             Failure::Limited(limit) => {
