@@ -407,13 +407,13 @@ async fn so_is_an_answer_that_neither_the_table_nor_the_queue_would_take() {
 
 // S52, S65
 #[tokio::test]
-async fn while_the_network_is_down_a_thousand_leases_ask_it_seldom_and_ever_more_seldom() {
-    const STEP: u32 = 10;
+async fn while_the_network_is_down_hundreds_of_leases_ask_it_seldom_and_ever_more_seldom() {
+    const STEP: u32 = 40;
     let mut desk = Desk::new().await;
     desk.until_due(true).await;
     desk.strike("x/token", "status", 503, LASTING).await;
     let (mut asked, mut promised, mut given) = (Vec::new(), None, Vec::new());
-    for _ in 0..1000 {
+    for _ in 0..250 {
         let before = desk.world.sandbox.faults().counts().get("x/token").copied();
         let now = desk.world.sandbox.clock().now();
         let reply = desk.world.invoke("leases", order(&desk.world)).await;
@@ -431,7 +431,7 @@ async fn while_the_network_is_down_a_thousand_leases_ask_it_seldom_and_ever_more
     assert!(pauses.is_sorted_by(|one, next| *one <= next + i64::from(STEP)), "{pauses:?}");
     assert!(asked.len() < 25 && pauses.last().is_some_and(|pause| *pause >= 14 * 60), "{pauses:?}");
     let (handed_out, refused) = given.split_at(given.iter().position(|status| *status != 201).unwrap());
-    assert!(handed_out.len() >= 7 && refused.iter().all(|status| *status == 503), "{given:?}");
+    assert!(handed_out.len() >= 2 && refused.iter().all(|status| *status == 503), "{given:?}");
     desk.recover().await;
     assert_eq!(desk.requests().await, asked.len() as u64 + 1);
 }
@@ -443,7 +443,7 @@ async fn a_dead_connection_is_not_tried_again() {
     let removed = json!({ "event": "revoke" });
     desk.world.door(Method::POST, "/_sandbox/networks/x/accounts/newsdesk", removed).await.expect(200);
     desk.until_due(false).await;
-    for _ in 0..200 {
+    for _ in 0..50 {
         desk.world.invoke("leases", order(&desk.world)).await.refused(409, "no_valid_token");
         desk.world.sandbox.clock().advance(60 * 60).unwrap();
     }
