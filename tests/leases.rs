@@ -153,10 +153,16 @@ async fn a_warm_lease_costs_two_read_units_and_nothing_else() {
         .expect(200);
     let rule = json!({ "topic": "complaints", "use": "private_messages", "profile_ids": ["x_profile-42"] });
     let rule = alice.post("/v1/rules", rule).await.expect(201)["id"].clone();
+    alice.connect("facebook_user", "acquisition", "alice.meyer").await;
+    let allow = json!({ "allow": { "search_acquisition": true } });
+    alice.patch("/v1/profiles/facebook_user-1001/tokens/acquisition-alice", allow).await.expect(200);
+    let search = json!({ "topic": "our name", "use": "search_acquisition", "network": "facebook" });
+    let search = alice.post("/v1/rules", search).await.expect(201)["id"].clone();
     for order in [
         json!({ "use": "publish", "profile_id": "x_profile-42" }),
         json!({ "use": "publish", "profile_id": "x_profile-42", "acting_user": "alice" }),
         json!({ "use": "private_messages", "profile_id": "x_profile-42", "acting_user": "alice", "rule_id": rule }),
+        json!({ "use": "search_acquisition", "network": "facebook", "rule_id": search }),
     ] {
         worker.post("/v1/leases", order.clone()).await.expect(201);
         let (reply, read, written, kms) = cost(&world, worker.post("/v1/leases", order.clone())).await;
@@ -174,7 +180,7 @@ async fn lengthen(world: &World, by: usize) {
 #[tokio::test]
 async fn a_refresh_writes_at_most_nine_units() {
     let (world, _, worker) = newsdesk().await;
-    lengthen(&world, 500).await;
+    lengthen(&world, 1100).await;
     for wait in [minutes(121), SignedDuration::from_hours(26)] {
         world.later(wait).await;
         let (reply, _, written, _) = cost(&world, worker.lease()).await;
