@@ -30,7 +30,7 @@ use crate::{
     renewal::{Fruitless, Next, Refused, Renewal, Renewed},
     revoke::{GrantError, Revoker},
     secret::SecretHash,
-    spill::{Spill, Spilled},
+    spill::{self, Spill, Spilled},
     store::{
         StoreError,
         pauses::Paused,
@@ -41,10 +41,8 @@ use crate::{
 
 /// How long storing an answer is tried before it is spilled.
 const STORE_LIMIT: Duration = Duration::from_secs(4);
-/// How long spilling may take.
-const SPILL_LIMIT: Duration = Duration::from_secs(3);
 /// What must be left of an invocation before the network is asked: what was asked is also stored.
-pub const NEEDED: Duration = REFRESH_LIMIT.saturating_add(STORE_LIMIT).saturating_add(SPILL_LIMIT);
+pub const NEEDED: Duration = REFRESH_LIMIT.saturating_add(STORE_LIMIT).saturating_add(spill::LIMIT);
 /// An app whose credentials were refused is left alone for so long.
 const REJECTED_PAUSE: SignedDuration = SignedDuration::from_mins(5);
 /// Whoever waits for another's answer looks after this time first, then each time twice as long after.
@@ -141,7 +139,7 @@ impl Refresher {
         deadline: Deadline,
     ) -> Result<Access, GrantError> {
         let now = self.clock.now();
-        if held.token.state_at(now).is_over() && !held.renewal.may_revive(held.token.state) {
+        if is_over(&held, now) {
             return Ok(Access::Over(Box::new(held)));
         }
         let grant = held.grant.open(&self.keys).await?;
@@ -172,7 +170,7 @@ impl Refresher {
         let mut pause = FIRST_LOOK;
         loop {
             let now = self.clock.now();
-            if held.token.state_at(now).is_over() && !held.renewal.may_revive(held.token.state) {
+            if is_over(&held, now) {
                 return Ok(Access::Over(held));
             }
             let usable = is_usable(&held, now);
@@ -355,8 +353,7 @@ impl Refresher {
     ) -> Result<Result<Attempt, Option<Box<Held>>>, GrantError> {
         // another may have won meanwhile, or an answer come late
         let Some(seen) = self.vault.token(key).await?.map(Box::new) else { return Ok(Err(None)) };
-        let mine = |renewal: &Renewal| renewal.fence == attempt.held.renewal.fence;
-        if !mine(&seen.renewal) || seen.token.generation != attempt.held.token.generation {
+        if seen.renewal.fence != attempt.held.renewal.fence || seen.token.generation != attempt.held.token.generation {
             return Ok(Err(Some(seen)));
         }
         match seen.renewal.refused(&attempt.fingerprint, attempt.doubtful) {
@@ -430,6 +427,11 @@ impl Refresher {
         let [part] = self.random.bytes::<1>();
         pause + pause.mul_f64(f64::from(part) / 512.0)
     }
+}
+
+/// Whether nothing but a sign-in brings it back.
+fn is_over(held: &Held, now: Timestamp) -> bool {
+    held.token.state_at(now).is_over() && !held.renewal.may_revive(held.token.state)
 }
 
 fn is_usable(held: &Held, now: Timestamp) -> bool {

@@ -136,10 +136,8 @@ impl Renewal {
     /// What to do next with the refresh token `present`, when the access token works until `usable_until`.
     #[must_use]
     pub fn next(&self, present: &SecretHash, usable_until: Option<Timestamp>, now: Timestamp) -> Next {
-        if let Some(Attempt { stage: Stage::Running { until, .. }, .. }) = &self.attempt
-            && now < *until
-        {
-            return Next::Wait(*until);
+        if let Some(until) = self.running_until(now) {
+            return Next::Wait(until);
         }
         if let Some(answer) = self.answer_to(present) {
             return Next::Adopt(answer);
@@ -188,7 +186,14 @@ impl Renewal {
     /// Whether somebody is at it.
     #[must_use]
     pub fn is_running(&self, now: Timestamp) -> bool {
-        matches!(&self.attempt, Some(Attempt { stage: Stage::Running { until, .. }, .. }) if now < *until)
+        self.running_until(now).is_some()
+    }
+
+    fn running_until(&self, now: Timestamp) -> Option<Timestamp> {
+        match &self.attempt {
+            Some(Attempt { stage: Stage::Running { until, .. }, .. }) if now < *until => Some(*until),
+            _ => None,
+        }
     }
 
     /// How long to wait after a failure that says nothing of its own, this one included.

@@ -22,6 +22,9 @@ use crate::{
     token::TokenId,
 };
 
+/// How long sending an answer may take.
+pub const LIMIT: Duration = Duration::from_secs(3);
+
 /// An answer that could not be stored, and whose it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Spilled {
@@ -61,7 +64,7 @@ impl Spill {
         let timeouts = TimeoutConfig::builder()
             .connect_timeout(Duration::from_secs(1))
             .operation_attempt_timeout(Duration::from_secs(1))
-            .operation_timeout(Duration::from_secs(3));
+            .operation_timeout(LIMIT);
         let config = aws_sdk_sqs::config::Builder::from(aws)
             .timeout_config(timeouts.build())
             .retry_config(RetryConfig::standard().with_max_attempts(3));

@@ -1,9 +1,6 @@
 //! `POST /v1/leases`: an access token that works now.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Json as Answer, extract::State};
 use http::StatusCode;
@@ -204,14 +201,10 @@ impl Leases {
         }
         let mut tokens: Vec<_> = held.into_iter().filter(|held| held.token.token == TokenKind::Interaction).collect();
         self.shuffle(&mut tokens);
-        tokens.sort_by_key(|held| order.acting_user.as_ref().is_none_or(|user| held.token.owner != *user));
+        let of_another = |held: &Held| order.acting_user.as_ref().is_none_or(|user| held.token.owner != *user);
+        tokens.sort_by_key(|held| (self.is_busy(held), of_another(held)));
         let mut obstacles = Obstacles::default();
-        let mut tokens: VecDeque<_> = tokens.into_iter().map(|held| (held, true)).collect();
-        while let Some((held, first)) = tokens.pop_front() {
-            if first && self.is_busy(&held) && !tokens.is_empty() {
-                tokens.push_back((held, false));
-                continue;
-            }
+        for held in tokens {
             if let Some(lease) = self.try_token(caller, held, capability, deadline, &mut obstacles).await? {
                 return Ok(lease);
             }
