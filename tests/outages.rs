@@ -2,6 +2,10 @@
 
 use reqwest::StatusCode;
 use serde_json::{Value, json};
+use shared::{
+    access::{Subject, TenantId},
+    store::{Shards, profiles::Vault},
+};
 use tokio::task::JoinSet;
 use url::Url;
 
@@ -54,6 +58,28 @@ impl Underway {
             assert_eq!(reply.status.as_u16(), row.answers[3], "{}: {}", row.operation, reply.body);
         }
     }
+}
+
+// S64
+#[tokio::test]
+async fn an_outage_that_one_client_meets_leaves_anothers_repetitions_alone() {
+    let world = World::start().await;
+    let vault = || Vault::new(world.sandbox.aws_config(), "Vault", Shards::new(1));
+    let (acme, nobody): (TenantId, Subject) = ("acme".parse().unwrap(), "nobody".parse().unwrap());
+    let failing = json!({ "target": "dynamodb/GetItem", "mode": "status", "status": 500, "times": 100_000 });
+    world.fault(failing.clone()).await;
+    let met = vault();
+    let mut asking = JoinSet::new();
+    for _ in 0..100 {
+        let (met, acme, nobody) = (met.clone(), acme.clone(), nobody.clone());
+        asking.spawn(async move { met.user(&acme, &nobody, true).await.is_err() });
+    }
+    assert!(asking.join_all().await.into_iter().all(|failed| failed));
+    world.no_faults().await;
+    let mut once = failing;
+    once["times"] = json!(1);
+    world.fault(once).await;
+    assert!(vault().user(&acme, &nobody, true).await.is_ok(), "it failed once and was not repeated");
 }
 
 fn is_unavailable(operation: &str, reply: &Reply) {

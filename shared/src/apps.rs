@@ -102,9 +102,10 @@ impl Apps {
     /// The apps in the secret with this name or ARN.
     #[must_use]
     pub fn new(aws: &aws_config::SdkConfig, secret: &str, graph_version: &str, clock: Clock) -> Self {
-        let config = secretsmanager::config::Builder::from(aws).timeout_config(
-            aws_config::timeout::TimeoutConfig::builder().operation_timeout(Duration::from_secs(4)).build(),
-        );
+        let timeouts = aws_config::timeout::TimeoutConfig::builder().operation_timeout(Duration::from_secs(4));
+        let config = secretsmanager::config::Builder::from(aws)
+            .timeout_config(timeouts.build())
+            .retry_partition(secretsmanager::config::retry::RetryPartition::custom("apps").build());
         Self {
             client: secretsmanager::Client::from_conf(config.build()),
             secret: secret.into(),

@@ -17,7 +17,7 @@ use std::{
 };
 
 use aws_config::{SdkConfig, timeout::TimeoutConfig};
-use aws_sdk_dynamodb::{operation::put_item::PutItemError, types::AttributeValue};
+use aws_sdk_dynamodb::{config::retry::RetryPartition, operation::put_item::PutItemError, types::AttributeValue};
 use aws_sdk_kms::{
     error::{ProvideErrorMetadata, SdkError},
     operation::decrypt::DecryptError,
@@ -108,8 +108,12 @@ impl TenantKeys {
             .operation_attempt_timeout(Duration::from_secs(2))
             .operation_timeout(Duration::from_secs(5))
             .build();
-        let dynamodb = aws_sdk_dynamodb::config::Builder::from(aws).timeout_config(timeouts.clone());
-        let kms = aws_sdk_kms::config::Builder::from(aws).timeout_config(timeouts);
+        let dynamodb = aws_sdk_dynamodb::config::Builder::from(aws)
+            .timeout_config(timeouts.clone())
+            .retry_partition(RetryPartition::custom("keys").build());
+        let kms = aws_sdk_kms::config::Builder::from(aws)
+            .timeout_config(timeouts)
+            .retry_partition(RetryPartition::custom("kms").build());
         let dynamodb = aws_sdk_dynamodb::Client::from_conf(dynamodb.build());
         Self::with_clients(dynamodb, aws_sdk_kms::Client::from_conf(kms.build()), config, clock, random)
     }

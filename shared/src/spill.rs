@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
-use aws_sdk_sqs::Client;
+use aws_sdk_sqs::{Client, config::retry::RetryPartition};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -67,7 +67,8 @@ impl Spill {
             .operation_timeout(LIMIT);
         let config = aws_sdk_sqs::config::Builder::from(aws)
             .timeout_config(timeouts.build())
-            .retry_config(RetryConfig::standard().with_max_attempts(3));
+            .retry_config(RetryConfig::standard().with_max_attempts(3))
+            .retry_partition(RetryPartition::custom("spill").build());
         Self { client: Client::from_conf(config.build()), queue: queue.to_owned() }
     }
 

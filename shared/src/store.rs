@@ -11,7 +11,7 @@ use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_lc_rs::digest;
 use aws_sdk_dynamodb::{
     Client,
-    config::Builder,
+    config::{Builder, retry::RetryPartition},
     error::SdkError,
     operation::{transact_write_items::TransactWriteItemsError, update_item::UpdateItemError},
     primitives::Blob,
@@ -71,13 +71,18 @@ impl Shards {
 }
 
 /// A DynamoDB client that answers, or fails, well within a function's budget.
+///
+/// What it may spend on repetitions is its own: the SDK would share that with every other client of the process, and
+/// whoever meets an outage would take a single repetition away from all the others.
 fn client(aws: &SdkConfig) -> Client {
     let timeouts = TimeoutConfig::builder()
         .connect_timeout(Duration::from_secs(1))
         .operation_attempt_timeout(Duration::from_secs(2))
         .operation_timeout(Duration::from_secs(5));
-    let config =
-        Builder::from(aws).timeout_config(timeouts.build()).retry_config(RetryConfig::standard().with_max_attempts(3));
+    let config = Builder::from(aws)
+        .timeout_config(timeouts.build())
+        .retry_config(RetryConfig::standard().with_max_attempts(3))
+        .retry_partition(RetryPartition::custom("store").build());
     Client::from_conf(config.build())
 }
 
