@@ -62,7 +62,7 @@ impl Underway {
 
 // S64
 #[tokio::test]
-async fn an_outage_that_one_client_meets_leaves_anothers_repetitions_alone() {
+async fn an_outage_that_one_client_meets_takes_no_repetition_away_from_others() {
     let world = World::start().await;
     let vault = || Vault::new(world.sandbox.aws_config(), "Vault", Shards::new(1));
     let (acme, nobody): (TenantId, Subject) = ("acme".parse().unwrap(), "nobody".parse().unwrap());
