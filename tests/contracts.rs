@@ -23,14 +23,14 @@ use shared::{
     connect::{ConnectSession, Granted, Status},
     grant::{GrantPlace, SealedGrant},
     network::{Account, Terms},
-    profile::{Kind, ProfileId, TokenKind},
+    profile::{Kind, ProfileId, Switch, TokenKind},
     random::Random,
     seal::Sealed,
     secret::{LinkSecret, SecretHash, SessionId},
     store::{
-        Shards,
-        flows::{Departure, Flows},
-        profiles::{TokenKey, Vault},
+        Shards, StoreError,
+        flows::{Departure, Flows, Revocation},
+        profiles::{Attached, Held, TokenKey, Vault},
     },
     token::{Allow, Ladder, State, Token, TokenId},
 };
@@ -110,8 +110,27 @@ impl Store {
         let session = self.authorized(tenant, person, kind, id).await;
         let (key, token) = token_of(&session, id, 1);
         let grant = sealed_grant(GrantPlace::of_token(&key.tenant, &token));
-        self.vault.attach(&self.flows, &session, &token, &grant, None, &Ladder::default(), NOW).await.unwrap();
+        self.attach(&session, &token, &grant, None, NOW).await.unwrap();
         (key, token)
+    }
+
+    /// Attaches one token, in the place of what was read before.
+    async fn attach(
+        &self,
+        session: &ConnectSession,
+        token: &Token,
+        grant: &SealedGrant,
+        replaced: Option<(&Held, Option<&Revocation>)>,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        let attached = [Attached { token, grant, replaced }];
+        self.vault.attach(&self.flows, session, &attached, &Ladder::default(), now).await
+    }
+
+    /// Turns the switch for private messages of a token as it is now.
+    async fn allow(&self, key: &TokenKey, on: bool) -> Result<Token, StoreError> {
+        let before = self.vault.token(key).await?.ok_or(StoreError::Conflict)?.token;
+        self.vault.allow(key, &before, &[(Switch::PrivateMessages, on)], &Ladder::default()).await
     }
 }
 
@@ -151,7 +170,8 @@ fn departure(oauth_state: SecretHash) -> Departure {
 
 fn granted(id: &str) -> Granted {
     let account = Account { external_id: id.to_owned(), name: "News Desk".to_owned(), login: id.to_owned() };
-    Granted { account, terms: Terms { scopes: vec!["tweet.read".to_owned()], ..Terms::default() } }
+    let terms = Terms { scopes: vec!["tweet.read".to_owned()], ..Terms::default() };
+    Granted { account, terms, candidates: Vec::new() }
 }
 
 fn sealed_grant(place: GrantPlace) -> SealedGrant {
@@ -176,6 +196,8 @@ fn token_of(session: &ConnectSession, id: &str, generation: u64) -> (TokenKey, T
         expires_at: Some(NOW + days(60)),
         access_expires_at: None,
         connected_at: NOW,
+        given_at: None,
+        check_at: None,
         considered_at: NOW,
         app: APP.to_owned(),
         login: id.to_owned(),

@@ -8,11 +8,14 @@ use serde_json::{Value, json};
 use shared::{
     apps::App,
     network::{Answer, Failure, Grant, Identity, Limit, LimitReach, Redemption, Request, Talk, Terms},
-    profile::{Network, TokenKind},
+    profile::{Network, ProfileId, TokenKind},
 };
 
 mod facebook;
+mod instagram;
+mod pages;
 mod x;
+mod youtube;
 
 const NOW: i64 = 1_795_000_000;
 
@@ -28,6 +31,17 @@ pub(crate) fn app(network: Network) -> App {
         graph_version: "v26.0".to_owned(),
         tokens: TokenKind::ALL.to_vec(),
     }
+}
+
+/// A profile that one sign-in connects.
+pub(crate) fn profile(network: Network) -> ProfileId {
+    let id = match network {
+        Network::Facebook => "facebook_user-1001",
+        Network::Instagram => "instagram_account-17841400000000001",
+        Network::X => "x_profile-42",
+        Network::YouTube => "youtube_channel-UC-first",
+    };
+    id.parse().unwrap()
 }
 
 pub(crate) fn redemption() -> Redemption {
@@ -81,17 +95,22 @@ pub(crate) fn redeem(network: Network, answers: impl IntoIterator<Item = Answer>
 }
 
 pub(crate) fn identify(network: Network, answers: impl IntoIterator<Item = Answer>) -> Conversation<Identity> {
-    converse(network.provider().identify(&app(network), &grant(), now()), answers)
+    converse(network.provider().identify(&app(network), profile(network).kind(), &grant(), now()), answers)
 }
 
-pub(crate) fn refresh(network: Network, answer: Answer) -> Option<Conversation<Grant>> {
-    let talk = network.provider().refresh(&app(network), &"old-refresh".into(), now());
-    talk.map(|talk| converse(talk, [answer]))
+/// What an inspection of the profile's credential brings.
+pub(crate) fn inspect(network: Network, answers: impl IntoIterator<Item = Answer>) -> Conversation<Terms> {
+    converse(network.provider().inspect(&app(network), &profile(network), &grant(), now()), answers)
+}
+
+pub(crate) fn refresh(network: Network, answers: impl IntoIterator<Item = Answer>) -> Option<Conversation<Grant>> {
+    let talk = network.provider().refresh(&app(network), &profile(network), &"old-refresh".into(), now());
+    talk.map(|talk| converse(talk, answers))
 }
 
 /// What an answer means that somebody got with an access token.
 pub(crate) fn judge(network: Network, answer: &Answer) -> Result<(), Failure> {
-    network.provider().judge(answer)
+    network.provider().judge(answer, now())
 }
 
 fn limited(reach: LimitReach, seconds: u32) -> Failure {

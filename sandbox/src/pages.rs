@@ -115,8 +115,8 @@ fn connect_buttons() -> Markup {
 
 fn indefinite(kind: Kind) -> &'static str {
     match kind {
-        Kind::XProfile => "an",
-        Kind::FacebookUser => "a",
+        Kind::InstagramAccount | Kind::XProfile => "an",
+        Kind::FacebookUser | Kind::FacebookPage | Kind::YouTubeChannel => "a",
     }
 }
 

@@ -12,7 +12,7 @@ use utoipa::ToSchema;
 
 use crate::{
     access::{Subject, TenantId},
-    network::{Account, Failure, Terms},
+    network::{Account, Candidate, Failure, Hindrance, Terms},
     profile::{Kind, Network, ProfileId, TokenKind},
     secret::{SecretHash, SessionId},
 };
@@ -65,6 +65,12 @@ pub enum EndingCode {
     NetworkUnavailable,
     /// The network does not accept the app's own credentials.
     AppRejected,
+    /// The person did not grant what it takes to see whose account it is.
+    PermissionMissing,
+    /// The person who signed in has no account of this kind.
+    NoAccount,
+    /// Somebody else than the network answered.
+    WrongIssuer,
     /// The network refused for another reason, or its answer made no sense.
     NetworkRefused,
     /// A part of the product was down.
@@ -85,6 +91,9 @@ impl EndingCode {
             Self::RateLimited => "rate_limited",
             Self::NetworkUnavailable => "network_unavailable",
             Self::AppRejected => "app_rejected",
+            Self::PermissionMissing => "permission_missing",
+            Self::NoAccount => "no_account",
+            Self::WrongIssuer => "wrong_issuer",
             Self::NetworkRefused => "network_refused",
             Self::Unavailable => "unavailable",
             Self::SessionExpired => "session_expired",
@@ -116,6 +125,48 @@ impl Ending {
                 network = kind.network().title(),
                 name = signed_in.name,
                 id = signed_in.external_id,
+            ),
+        )
+    }
+
+    /// The answer names another issuer than the network.
+    #[must_use]
+    pub fn wrong_issuer(kind: Kind) -> Self {
+        let network = kind.network().title();
+        Self::new(
+            EndingCode::WrongIssuer,
+            format!("The answer to the sign-in did not come from {network}. Nothing was connected. Start again."),
+        )
+    }
+
+    /// Whoever signed in does not administer the profile, or did not share it.
+    fn not_offered(wanted: &Wanted, signed_in: &Account) -> Self {
+        let kind = wanted.profile.kind();
+        Self::new(
+            EndingCode::ForeignAccount,
+            format!(
+                "You signed in at {network} as {name} ({id}), and the {kind} {wanted} ({wanted_id}) was not among those that \
+                 you administer and shared. Nothing was changed. Start again, sign in as somebody who administers it, and \
+                 share it.",
+                network = kind.network().title(),
+                name = signed_in.name,
+                id = signed_in.external_id,
+                kind = kind.title(),
+                wanted = wanted.name,
+                wanted_id = wanted.profile.external_id(),
+            ),
+        )
+    }
+
+    /// Whoever signed in may not do with the profile what a token is for.
+    fn hindered(hindrance: Hindrance, wanted: &Wanted, signed_in: &Account) -> Self {
+        let Hindrance::RoleMissing = hindrance;
+        Self::new(
+            EndingCode::PermissionMissing,
+            format!(
+                "You signed in as {}, whose role on {} allows nothing that a token is used for. Nothing was changed. Have a \
+                 fuller role given to you, or let somebody sign in who has one.",
+                signed_in.name, wanted.name
             ),
         )
     }
@@ -153,7 +204,22 @@ impl Ending {
                     "{network} did not accept the app's own credentials. Tell your operator; this is not your fault."
                 ),
             ),
-            Failure::Dead(_) | Failure::Forbidden | Failure::Unreadable(_) => (
+            Failure::Forbidden => (
+                EndingCode::PermissionMissing,
+                format!(
+                    "{network} was not allowed to tell whose account it is. Nothing was connected. Start again and grant \
+                     everything that is asked for."
+                ),
+            ),
+            Failure::NoAccount => (
+                EndingCode::NoAccount,
+                format!(
+                    "Whoever signed in at {network} has no {} there. Nothing was connected. Start again and sign in with \
+                     an account that has one.",
+                    kind.title()
+                ),
+            ),
+            Failure::Dead(_) | Failure::Unreadable(_) => (
                 EndingCode::NetworkRefused,
                 format!("{network} did not confirm the sign-in. Nothing was connected. Start again."),
             ),
@@ -245,6 +311,9 @@ pub struct Granted {
     pub account: Account,
     /// The terms.
     pub terms: Terms,
+    /// The profiles to choose from, where the kind [is chosen](Kind::is_chosen).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub candidates: Vec<Candidate>,
 }
 
 impl ConnectSession {
@@ -254,12 +323,22 @@ impl ConnectSession {
         self.expires_at <= now
     }
 
-    /// Why the account that signed in cannot be used for this session, if so.
+    /// Why what was granted cannot be used for this session, if so.
     #[must_use]
-    pub fn refuses(&self, account: &Account) -> Option<Ending> {
-        let wanted = self.wanted.as_ref()?;
-        (wanted.profile.external_id() != account.external_id)
-            .then(|| Ending::foreign_account(account, self.kind, &wanted.name, wanted.profile.external_id()))
+    pub fn refuses(&self, granted: &Granted) -> Option<Ending> {
+        let Granted { account, candidates, .. } = granted;
+        let Some(wanted) = &self.wanted else {
+            let nothing = self.kind.is_chosen() && candidates.is_empty();
+            return nothing.then(|| Ending::from_failure(Failure::NoAccount, self.kind));
+        };
+        if !self.kind.is_chosen() {
+            return (wanted.profile.external_id() != account.external_id)
+                .then(|| Ending::foreign_account(account, self.kind, &wanted.name, wanted.profile.external_id()));
+        }
+        match candidates.iter().find(|candidate| candidate.profile == wanted.profile) {
+            Some(candidate) => candidate.hindrance.map(|hindrance| Ending::hindered(hindrance, wanted, account)),
+            None => Some(Ending::not_offered(wanted, account)),
+        }
     }
 
     /// The return address with what came of it.

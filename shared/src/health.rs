@@ -70,6 +70,8 @@ mod tests {
             expires_at: None,
             access_expires_at: None,
             connected_at: NOW,
+            given_at: None,
+            check_at: None,
             considered_at: NOW,
             app: "app".into(),
             login: "1001".into(),

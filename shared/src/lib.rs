@@ -21,6 +21,7 @@ pub mod store;
 pub mod spill;
 pub mod revoke;
 pub mod refresh;
+pub mod inspect;
 pub mod mail;
 pub mod edge;
 pub mod page;

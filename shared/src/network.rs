@@ -9,20 +9,24 @@
 use std::{collections::BTreeMap, fmt};
 
 use http::{HeaderMap, Method, StatusCode};
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use secrecy::SecretString;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 use url::Url;
+use utoipa::ToSchema;
 use zeroize::Zeroizing;
 
 use crate::{
     apps::App,
-    profile::{Kind, Network, TokenKind, is_account_id},
+    profile::{Kind, Network, ProfileId, TokenKind, is_account_id},
     token::Reason,
 };
 
 mod facebook;
+mod instagram;
+mod meta;
 mod x;
+mod youtube;
 
 /// What is different from network to network.
 ///
@@ -32,8 +36,14 @@ pub trait Provider: Sync {
     /// Whether the network supports PKCE (RFC 7636). Where it does, it is always used.
     fn supports_pkce(&self) -> bool;
 
+    /// What it calls itself where it sends browsers back (RFC 9207 §2); `None` where it is not known to say it.
+    fn issuer(&self) -> Option<&'static str>;
+
     /// What ends when a grant is revoked at the network.
     fn revocation_reach(&self) -> Reach;
+
+    /// Whether a refresh token works once (RFC 6749 §10.4), so that a lost answer may have cost it.
+    fn spends_refresh_tokens(&self) -> bool;
 
     /// Whether a connect without a refresh token has failed.
     fn requires_refresh_token(&self) -> bool;
@@ -44,13 +54,30 @@ pub trait Provider: Sync {
     /// Turns the authorization code into the longest-lived grant that the network gives.
     fn redeem(&self, app: &App, redemption: Redemption) -> Talk<Grant>;
 
-    /// Asks whose grant it is, and what the network says of it.
-    fn identify(&self, app: &App, grant: &Grant, now: Timestamp) -> Talk<Identity>;
+    /// Asks who signed in to connect a profile of `kind`, which profiles there are to choose from where
+    /// [some are](Kind::is_chosen), and what the network says of the grant.
+    fn identify(&self, app: &App, kind: Kind, grant: &Grant, now: Timestamp) -> Talk<Identity>;
 
-    /// Asks for new credentials without a person (RFC 6749 §6); `None` where only a person can renew
-    /// them. What the network leaves out of its answer is left out of the grant: the old refresh
-    /// token and the old scopes then still hold.
-    fn refresh(&self, app: &App, refresh_token: &SecretString, now: Timestamp) -> Option<Talk<Grant>>;
+    /// Asks how the credential of `profile` is: what the network says of it now, where it says anything. It fails as
+    /// dead only when the network proves it.
+    fn inspect(&self, app: &App, profile: &ProfileId, grant: &Grant, now: Timestamp) -> Talk<Terms>;
+
+    /// Asks for new credentials of `profile` without a person (RFC 6749 §6); `None` where only a person can renew
+    /// them. What stands for the refresh token is what the network takes for it: Instagram the access token itself,
+    /// Facebook, for a Page, the access token of the person who administers it. What the network leaves out of its
+    /// answer is left out of the grant: the old refresh token and the old scopes then still hold.
+    fn refresh(
+        &self,
+        app: &App,
+        profile: &ProfileId,
+        refresh_token: &SecretString,
+        now: Timestamp,
+    ) -> Option<Talk<Grant>>;
+
+    /// What it means that a credential died for `reason` so long after its owner had signed in.
+    fn death(&self, reason: Reason, _lived: SignedDuration) -> Reason {
+        reason
+    }
 
     /// What an answer of the network's API means that somebody got with an access token; `Ok` where it
     /// says nothing against the token or the app, whatever became of the request.
@@ -59,12 +86,13 @@ pub trait Provider: Sync {
     ///
     /// # Errors
     /// What the answer says of the token or the app.
-    fn judge(&self, answer: &Answer) -> Result<(), Failure>;
+    fn judge(&self, answer: &Answer, now: Timestamp) -> Result<(), Failure>;
 
     /// How to make what a request with an access token carries beside it; `None` where it carries nothing.
     fn params(&self) -> Option<Params>;
 
-    /// Ends the grant at the network; done as well when the network says that it is dead already.
+    /// Ends the grant at the network; done as well when the network says that it is dead already, or when it
+    /// [has no way](Reach::Nothing) to end one.
     fn revoke(&self, app: &App, grant: &Grant, login: &str) -> Talk<()>;
 }
 
@@ -74,7 +102,9 @@ impl Network {
     pub fn provider(self) -> &'static dyn Provider {
         match self {
             Self::Facebook => &facebook::Facebook,
+            Self::Instagram => &instagram::Instagram,
             Self::X => &x::X,
+            Self::YouTube => &youtube::YouTube,
         }
     }
 
@@ -83,7 +113,9 @@ impl Network {
     pub fn hosts(self) -> &'static [&'static str] {
         match self {
             Self::Facebook => &["graph.facebook.com"],
+            Self::Instagram => &["api.instagram.com", "graph.instagram.com"],
             Self::X => &["api.x.com"],
+            Self::YouTube => &["oauth2.googleapis.com", "www.googleapis.com"],
         }
     }
 }
@@ -98,6 +130,8 @@ pub enum Reach {
     Grant,
     /// Everything that the same login has granted to the same app.
     Login,
+    /// Nothing: the network has no way to end a grant but its owner's settings there.
+    Nothing,
 }
 
 /// What a browser is sent to the network with.
@@ -139,6 +173,9 @@ pub struct Terms {
     pub access_expires_at: Option<Timestamp>,
     /// When a person will be needed, if ever.
     pub expires_at: Option<Timestamp>,
+    /// When the access token was given, where its age matters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_at: Option<Timestamp>,
 }
 
 /// The credentials that a network gave.
@@ -167,25 +204,49 @@ impl Account {
     /// The account as the network describes it, its own login: `None` when its id could not stand in keys and paths.
     /// The name stands in pages and mails, so what is no text or is endless is left out of it.
     fn read(external_id: String, name: &str) -> Option<Self> {
-        const NAME_LIMIT: usize = 200;
         if !is_account_id(&external_id) {
             return None;
         }
-        let mut name: String = name.chars().filter(|c| !c.is_control()).take(NAME_LIMIT).collect();
-        if name.trim().is_empty() {
-            name.clone_from(&external_id);
-        }
-        Some(Self { login: external_id.clone(), external_id, name })
+        Some(Self { login: external_id.clone(), name: displayed(name, &external_id), external_id })
     }
+}
+
+/// A name from a network, fit for one line; `id` where nothing is left of it.
+fn displayed(name: &str, id: &str) -> String {
+    const NAME_LIMIT: usize = 200;
+    let name: String = name.chars().filter(|c| !c.is_control()).take(NAME_LIMIT).collect();
+    if name.trim().is_empty() { id.to_owned() } else { name }
+}
+
+/// A profile that whoever signed in administers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// The profile that it would be.
+    pub profile: ProfileId,
+    /// Its name, as people know it.
+    pub name: String,
+    /// Why it cannot be connected, if it cannot.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hindrance: Option<Hindrance>,
+}
+
+/// Why a profile that somebody administers cannot be connected.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Hindrance {
+    /// The person's role on it allows nothing that a token could be used for.
+    RoleMissing,
 }
 
 /// Whose grant it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
-    /// The account.
+    /// The account that signed in.
     pub account: Account,
     /// What is known of the grant now.
     pub terms: Terms,
+    /// What there is to choose from, where the kind of profile [is chosen](Kind::is_chosen).
+    pub candidates: Vec<Candidate>,
 }
 
 /// What a network's answer means.
@@ -218,6 +279,9 @@ pub enum Failure {
     /// The network did not give the refresh token that it must give.
     #[error("the network gave no refresh token")]
     NoRefreshToken,
+    /// Whoever signed in has no account of the kind that is wanted.
+    #[error("whoever signed in at the network has no such account there")]
+    NoAccount,
 }
 
 /// How long, and for what, a network wants to be left alone.

@@ -16,20 +16,27 @@ use utoipa::ToSchema;
 pub enum Network {
     /// Facebook, through the Graph API.
     Facebook,
+    /// Instagram's professional accounts, through Instagram Login.
+    Instagram,
     /// X, through its API v2.
     X,
+    /// YouTube, through Google's sign-in.
+    #[serde(rename = "youtube")]
+    YouTube,
 }
 
 impl Network {
     /// Every network.
-    pub const ALL: [Self; 2] = [Self::Facebook, Self::X];
+    pub const ALL: [Self; 4] = [Self::Facebook, Self::Instagram, Self::X, Self::YouTube];
 
     /// The name in URLs, rows and JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Facebook => "facebook",
+            Self::Instagram => "instagram",
             Self::X => "x",
+            Self::YouTube => "youtube",
         }
     }
 
@@ -38,7 +45,9 @@ impl Network {
     pub fn title(self) -> &'static str {
         match self {
             Self::Facebook => "Facebook",
+            Self::Instagram => "Instagram",
             Self::X => "X",
+            Self::YouTube => "YouTube",
         }
     }
 }
@@ -63,20 +72,31 @@ impl FromStr for Network {
 pub enum Kind {
     /// A person at Facebook.
     FacebookUser,
+    /// A Page at Facebook, which people administer.
+    FacebookPage,
+    /// A professional account at Instagram.
+    InstagramAccount,
     /// An account at X.
     XProfile,
+    /// A channel at YouTube.
+    #[serde(rename = "youtube_channel")]
+    YouTubeChannel,
 }
 
 impl Kind {
     /// Every kind.
-    pub const ALL: [Self; 2] = [Self::FacebookUser, Self::XProfile];
+    pub const ALL: [Self; 5] =
+        [Self::FacebookUser, Self::FacebookPage, Self::InstagramAccount, Self::XProfile, Self::YouTubeChannel];
 
     /// The name in ids and JSON.
     #[must_use]
     pub fn as_str(self) -> &'static str {
         match self {
             Self::FacebookUser => "facebook_user",
+            Self::FacebookPage => "facebook_page",
+            Self::InstagramAccount => "instagram_account",
             Self::XProfile => "x_profile",
+            Self::YouTubeChannel => "youtube_channel",
         }
     }
 
@@ -85,7 +105,10 @@ impl Kind {
     pub fn title(self) -> &'static str {
         match self {
             Self::FacebookUser => "Facebook profile",
+            Self::FacebookPage => "Facebook Page",
+            Self::InstagramAccount => "Instagram account",
             Self::XProfile => "X profile",
+            Self::YouTubeChannel => "YouTube channel",
         }
     }
 
@@ -93,19 +116,38 @@ impl Kind {
     #[must_use]
     pub fn network(self) -> Network {
         match self {
-            Self::FacebookUser => Network::Facebook,
+            Self::FacebookUser | Self::FacebookPage => Network::Facebook,
+            Self::InstagramAccount => Network::Instagram,
             Self::XProfile => Network::X,
+            Self::YouTubeChannel => Network::YouTube,
         }
     }
 
-    /// After so long without a new access token the sweep asks for one, because the network ends grants that nobody
-    /// uses (X after about six months). `None` where there is nothing that a machine could ask with.
+    /// Whether one sign-in can connect several of them, chosen from those that the person administers.
     #[must_use]
-    pub fn idle_limit(self) -> Option<SignedDuration> {
+    pub fn is_chosen(self) -> bool {
+        self == Self::FacebookPage
+    }
+
+    /// How a machine keeps a credential of this kind alive.
+    #[must_use]
+    pub fn upkeep(self) -> Upkeep {
         match self {
-            Self::FacebookUser => None,
-            Self::XProfile => Some(SignedDuration::from_hours(30 * 24)),
+            Self::FacebookUser => Upkeep::ByPerson,
+            Self::FacebookPage => Upkeep::Derived,
+            Self::InstagramAccount => {
+                Upkeep::Ahead { margin: SignedDuration::from_hours(10 * 24), youngest: SignedDuration::from_hours(24) }
+            }
+            // X ends a grant after about six months without use, Google after six
+            Self::XProfile | Self::YouTubeChannel => Upkeep::OnDemand { idle: SignedDuration::from_hours(30 * 24) },
         }
+    }
+
+    /// Whether its network ends credentials without a notice, so that it must be asked how they are: Meta "advises a
+    /// check at least daily".
+    #[must_use]
+    pub fn dies_silently(self) -> bool {
+        matches!(self.network(), Network::Facebook | Network::Instagram)
     }
 
     /// What `token` of this kind of profile gives; empty where the product has no such token.
@@ -121,6 +163,25 @@ impl Kind {
                 Capability { usage: Use::Publish, switch: None, scopes: &["pages_manage_posts"] },
                 Capability { usage: Use::Reply, switch: None, scopes: &["pages_manage_engagement"] },
             ],
+            (Self::FacebookPage, TokenKind::Interaction) => &[
+                Capability {
+                    usage: Use::PrivateMessages,
+                    switch: Some(Switch::PrivateMessages),
+                    scopes: &["pages_messaging", "pages_manage_metadata", "pages_manage_engagement"],
+                },
+                Capability { usage: Use::Publish, switch: None, scopes: &["pages_manage_posts"] },
+                Capability { usage: Use::Reply, switch: None, scopes: &["pages_manage_engagement"] },
+                Capability {
+                    usage: Use::AuthorInfo,
+                    switch: None,
+                    scopes: &["pages_read_engagement", "pages_read_user_content"],
+                },
+            ],
+            (Self::InstagramAccount, TokenKind::Acquisition) => &[Capability {
+                usage: Use::SearchAcquisition,
+                switch: Some(Switch::SearchAcquisition),
+                scopes: &["instagram_business_basic"],
+            }],
             (Self::XProfile, TokenKind::Interaction) => &[
                 Capability {
                     usage: Use::PrivateMessages,
@@ -130,7 +191,13 @@ impl Kind {
                 Capability { usage: Use::Publish, switch: None, scopes: &["tweet.write", "media.write"] },
                 Capability { usage: Use::Reply, switch: None, scopes: &["tweet.write"] },
             ],
-            (Self::XProfile, TokenKind::Acquisition) => &[],
+            (Self::YouTubeChannel, TokenKind::Interaction) => &[
+                Capability { usage: Use::Comment, switch: None, scopes: YOUTUBE_WRITES },
+                Capability { usage: Use::Rate, switch: None, scopes: YOUTUBE_WRITES },
+                Capability { usage: Use::Reply, switch: None, scopes: YOUTUBE_WRITES },
+            ],
+            (Self::FacebookPage | Self::XProfile | Self::YouTubeChannel, TokenKind::Acquisition)
+            | (Self::InstagramAccount, TokenKind::Interaction) => &[],
         }
     }
 
@@ -138,7 +205,10 @@ impl Kind {
     fn base_scopes(self) -> &'static [&'static str] {
         match self {
             Self::FacebookUser => &["public_profile"],
+            Self::FacebookPage => &["public_profile", "pages_show_list"],
+            Self::InstagramAccount => &["instagram_business_basic"],
             Self::XProfile => &["users.read", "tweet.read", "offline.access"],
+            Self::YouTubeChannel => &["openid", "https://www.googleapis.com/auth/youtube.readonly"],
         }
     }
 
@@ -162,6 +232,31 @@ impl FromStr for Kind {
     fn from_str(text: &str) -> Result<Self, Unknown> {
         Self::ALL.into_iter().find(|kind| kind.as_str() == text).ok_or(Unknown("profile kind"))
     }
+}
+
+/// What Google asks for comments, ratings and replies alike.
+const YOUTUBE_WRITES: &[&str] = &["https://www.googleapis.com/auth/youtube.force-ssl"];
+
+/// How a machine keeps a credential alive.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Upkeep {
+    /// Only a person can renew it.
+    ByPerson,
+    /// It has no end of its own and is derived again from the sign-in when the network refuses it.
+    Derived,
+    /// Its access tokens live for hours and are renewed when one is wanted.
+    OnDemand {
+        /// So long after an access token ended without anybody wanting another, the sweep renews it, because the
+        /// network ends grants that nobody uses.
+        idle: SignedDuration,
+    },
+    /// Its access tokens live for weeks and are renewed by the sweep; once one has ended, only a person can help.
+    Ahead {
+        /// So long before the end.
+        margin: SignedDuration,
+        /// The network renews none that is younger.
+        youngest: SignedDuration,
+    },
 }
 
 /// What a token is for.
@@ -208,11 +303,25 @@ pub enum Use {
     Publish,
     /// Replies to posts.
     Reply,
+    /// Who wrote posts and comments.
+    AuthorInfo,
+    /// Comments below videos.
+    Comment,
+    /// Likes and dislikes of videos.
+    Rate,
 }
 
 impl Use {
     /// Every use.
-    pub const ALL: [Self; 4] = [Self::SearchAcquisition, Self::PrivateMessages, Self::Publish, Self::Reply];
+    pub const ALL: [Self; 7] = [
+        Self::SearchAcquisition,
+        Self::PrivateMessages,
+        Self::Publish,
+        Self::Reply,
+        Self::AuthorInfo,
+        Self::Comment,
+        Self::Rate,
+    ];
 
     /// The name in JSON.
     #[must_use]
@@ -222,6 +331,9 @@ impl Use {
             Self::PrivateMessages => "private_messages",
             Self::Publish => "publish",
             Self::Reply => "reply",
+            Self::AuthorInfo => "author_info",
+            Self::Comment => "comment",
+            Self::Rate => "rate",
         }
     }
 }
@@ -266,10 +378,10 @@ pub struct Capability {
     pub scopes: &'static [&'static str],
 }
 
-/// Whether an account's id at its network is one to make keys and paths of: 1 to 64 of `[A-Za-z0-9_.]`.
+/// Whether an account's id at its network is one to make keys and paths of: 1 to 64 of `[A-Za-z0-9_.-]`.
 #[must_use]
 pub fn is_account_id(id: &str) -> bool {
-    let harmless = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '.';
+    let harmless = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-');
     (1..=64).contains(&id.len()) && id.chars().all(harmless)
 }
 
@@ -347,18 +459,34 @@ mod tests {
     fn the_capability_table_reads_as_the_product_says() {
         use Switch::{PrivateMessages as Messages, SearchAcquisition as Search};
         use TokenKind::{Acquisition, Interaction};
-        for (kind, token, gives) in [
-            (Kind::FacebookUser, Acquisition, vec![(Use::SearchAcquisition, Some(Search))]),
-            (Kind::FacebookUser, Interaction, vec![(Use::Publish, None), (Use::Reply, None)]),
-            (Kind::XProfile, Acquisition, vec![]),
-            (
-                Kind::XProfile,
-                Interaction,
-                vec![(Use::PrivateMessages, Some(Messages)), (Use::Publish, None), (Use::Reply, None)],
-            ),
+        use Use::{AuthorInfo, Comment, PrivateMessages, Publish, Rate, Reply, SearchAcquisition};
+        let search = vec![(SearchAcquisition, Some(Search))];
+        let messages = (PrivateMessages, Some(Messages));
+        for (kind, acquisition, interaction) in [
+            (Kind::FacebookUser, search.clone(), vec![(Publish, None), (Reply, None)]),
+            (Kind::FacebookPage, vec![], vec![messages, (Publish, None), (Reply, None), (AuthorInfo, None)]),
+            (Kind::InstagramAccount, search, vec![]),
+            (Kind::XProfile, vec![], vec![messages, (Publish, None), (Reply, None)]),
+            (Kind::YouTubeChannel, vec![], vec![(Comment, None), (Rate, None), (Reply, None)]),
         ] {
-            let table: Vec<_> = kind.capabilities(token).iter().map(|row| (row.usage, row.switch)).collect();
-            assert_eq!(table, gives, "{kind:?} {token:?}");
+            for (token, gives) in [(Acquisition, acquisition), (Interaction, interaction)] {
+                let table: Vec<_> = kind.capabilities(token).iter().map(|row| (row.usage, row.switch)).collect();
+                assert_eq!(table, gives, "{kind:?} {token:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_names_in_json_are_those_in_ids_and_paths() {
+        let name = |value: serde_json::Value| value.as_str().unwrap().to_owned();
+        for network in Network::ALL {
+            assert_eq!(name(serde_json::json!(network)), network.as_str());
+        }
+        for kind in Kind::ALL {
+            assert_eq!(name(serde_json::json!(kind)), kind.as_str());
+        }
+        for usage in Use::ALL {
+            assert_eq!(name(serde_json::json!(usage)), usage.as_str());
         }
     }
 
@@ -375,11 +503,13 @@ mod tests {
         let id = ProfileId::new(Kind::XProfile, "42").unwrap();
         assert_eq!(id.to_string(), "x_profile-42");
         assert_eq!("x_profile-42".parse(), Ok(id));
+        let channel = ProfileId::new(Kind::YouTubeChannel, "UC-a_b-C").unwrap();
+        assert_eq!("youtube_channel-UC-a_b-C".parse(), Ok(channel));
     }
 
     #[test]
     fn an_id_that_could_reach_into_another_key_is_refused() {
-        for id in ["", "4#2", "4/2", "4-2", "x y", "4\n2", "é", &"1".repeat(65)] {
+        for id in ["", "4#2", "4/2", "4$2", "x y", "4\n2", "é", &"1".repeat(65)] {
             assert!(ProfileId::new(Kind::XProfile, id).is_err(), "{id:?}");
         }
         for text in ["x_profile", "x_profile-", "myspace-1", "-1", "x_profile-1#TOKEN"] {

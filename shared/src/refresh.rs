@@ -25,7 +25,6 @@ use crate::{
     grant::{GrantPlace, SealedGrant},
     keys::{Sealer, TenantKeys},
     network::{Failure, Grant, LimitReach},
-    profile::Network,
     random::Random,
     renewal::{Fruitless, Next, Refused, Renewal, Renewed},
     revoke::{GrantError, Revoker},
@@ -37,6 +36,7 @@ use crate::{
         profiles::{Held, TokenKey, Vault},
         renewals::{Beginning, Placed, Stepped},
     },
+    token::Reason,
 };
 
 /// How long storing an answer is tried before it is spilled.
@@ -180,7 +180,8 @@ impl Refresher {
             };
             let fingerprint = SecretHash::of(&refresh_token);
             let usable_until = held.token.usable_until().filter(|_| usable);
-            let seen = match held.renewal.next(&fingerprint, usable_until, now) {
+            let single_use = key.profile.kind().network().provider().spends_refresh_tokens();
+            let seen = match held.renewal.next(&fingerprint, single_use, usable_until, now) {
                 Next::Later(at) => return Ok(Access::Later(at)),
                 Next::Wait(_) if (usable && refused.is_none()) || deadline.left() < pause * 2 => {
                     return Ok(Access::Busy);
@@ -232,14 +233,14 @@ impl Refresher {
             Err(seen) => return Ok(Asked::Look(seen)),
         };
         loop {
-            let failure = match self.request(network, &mut app, &attempt.refresh_token, deadline, now).await {
+            let failure = match self.request(key, &mut app, &attempt.refresh_token, deadline, now).await {
                 Ok(grant) => return self.keep(key, &attempt, grant, &sealer).await,
                 Err(failure) => failure,
             };
             tracing::warn!(tenant = %key.tenant, profile = %key.profile, fence = attempt.held.renewal.fence, %failure,
                 "a refresh brought nothing");
-            let Failure::Dead(_) = failure else { return self.end(key, &attempt, &app, failure).await };
-            match self.refused(key, attempt, &sealer, deadline, now).await? {
+            let Failure::Dead(reason) = failure else { return self.end(key, &attempt, &app, failure).await };
+            match self.refused(key, attempt, reason, &sealer, deadline, now).await? {
                 Ok(next) => attempt = next,
                 Err(seen) => return Ok(Asked::Look(seen)),
             }
@@ -249,13 +250,14 @@ impl Refresher {
     /// Sends the one request. Wrong credentials of the app spend nothing: the secret is read once more.
     async fn request(
         &self,
-        network: Network,
+        key: &TokenKey,
         app: &mut App,
         refresh_token: &SecretString,
         deadline: Deadline,
         now: Timestamp,
     ) -> Result<Grant, Failure> {
-        let ask = async |app: &App| match network.provider().refresh(app, refresh_token, now) {
+        let network = key.profile.kind().network();
+        let ask = async |app: &App| match network.provider().refresh(app, &key.profile, refresh_token, now) {
             // whatever came before may have taken long
             Some(talk) if NEEDED <= deadline.left() => self.exchange.refresh(network, talk).await,
             _ => Err(Failure::Unavailable),
@@ -347,6 +349,7 @@ impl Refresher {
         &self,
         key: &TokenKey,
         attempt: Attempt,
+        reason: Reason,
         sealer: &Sealer,
         deadline: Deadline,
         now: Timestamp,
@@ -356,7 +359,9 @@ impl Refresher {
         if seen.renewal.fence != attempt.held.renewal.fence || seen.token.generation != attempt.held.token.generation {
             return Ok(Err(Some(seen)));
         }
-        match seen.renewal.refused(&attempt.fingerprint, attempt.doubtful) {
+        let lived = now.duration_since(seen.token.connected_at);
+        let reason = key.profile.kind().network().provider().death(reason, lived);
+        match seen.renewal.refused(&attempt.fingerprint, attempt.doubtful, reason) {
             Refused::Adopt(candidate) => Ok(Err(there(self.vault.adopt(key, &seen, candidate).await?))),
             // whoever takes this attempt over is refused too, and has time
             Refused::Try(_) if deadline.left() < NEEDED => Ok(Err(Some(seen))),
@@ -401,8 +406,9 @@ impl Refresher {
         let Attempt { held, fingerprint, doubtful, .. } = attempt;
         // the answer may have taken long
         let now = self.clock.now();
+        let single_use = app.network.provider().spends_refresh_tokens();
         let (fruitless, wait) = match failure {
-            Failure::Unanswered | Failure::Unreadable(_) => (Fruitless::Unanswered, held.renewal.wait()),
+            Failure::Unanswered | Failure::Unreadable(_) if single_use => (Fruitless::Unanswered, held.renewal.wait()),
             Failure::Limited(limit) => {
                 let wait = SignedDuration::from_secs(limit.seconds.into());
                 if limit.reach == LimitReach::App {
@@ -418,7 +424,7 @@ impl Refresher {
             _ => (Fruitless::Untouched, held.renewal.wait()),
         };
         let after = Renewal::after(fruitless, fingerprint, *doubtful);
-        self.vault.end_refresh(key, held, after.as_ref(), now + wait).await?;
+        self.vault.end_refresh(key, held, after.as_ref(), now + wait, now).await?;
         Ok(Asked::Later(now + wait))
     }
 

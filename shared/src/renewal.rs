@@ -12,8 +12,9 @@
 //! - An attempt whose holder vanished may have left its answer in the spill queue. It is marked
 //!   *orphaned* first, by a write, which shows that the table works; only after [`QUIET`] more, in which
 //!   the queue is read several times, is the same refresh token sent again.
-//! - A refresh token that may have been spent is sent once more only when the access token that is at
-//!   hand no longer works: the network may end everything when it sees a token twice.
+//! - A refresh token that works once and may have been spent is sent once more only when the access token
+//!   that is at hand no longer works: the network may end everything when it sees a token twice. One that works
+//!   again and again is just sent again.
 //! - An answer that came too late to be committed is a *candidate*. The one that answers the present
 //!   refresh token is adopted; any other is tried when the present one is refused.
 
@@ -133,16 +134,24 @@ pub enum Refused {
 }
 
 impl Renewal {
-    /// What to do next with the refresh token `present`, when the access token works until `usable_until`.
+    /// What to do next with the refresh token `present`, which works once or, where it is not `single_use`, again and
+    /// again, when the access token works until `usable_until`.
     #[must_use]
-    pub fn next(&self, present: &SecretHash, usable_until: Option<Timestamp>, now: Timestamp) -> Next {
+    pub fn next(
+        &self,
+        present: &SecretHash,
+        single_use: bool,
+        usable_until: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Next {
         if let Some(until) = self.running_until(now) {
             return Next::Wait(until);
         }
         if let Some(answer) = self.answer_to(present) {
             return Next::Adopt(answer);
         }
-        let doubtful = match self.attempt.as_ref().filter(|attempt| attempt.fingerprint == *present) {
+        let spending = |attempt: &&Attempt| single_use && attempt.fingerprint == *present;
+        let doubtful = match self.attempt.as_ref().filter(spending) {
             Some(Attempt { stage: Stage::Running { .. }, .. }) => return Next::Orphan,
             Some(Attempt { stage: Stage::Orphaned { since }, .. }) if now < *since + QUIET => {
                 return Next::Later(*since + QUIET);
@@ -157,14 +166,14 @@ impl Renewal {
         }
     }
 
-    /// What to do when the network refuses the refresh token `present`; the row was read again since.
+    /// What to do when the network refuses the refresh token `present` for `reason`; the row was read again since.
     #[must_use]
-    pub fn refused(&self, present: &SecretHash, doubtful: bool) -> Refused {
+    pub fn refused(&self, present: &SecretHash, doubtful: bool, reason: Reason) -> Refused {
         match (self.answer_to(present), self.candidates.last_key_value()) {
             (Some(answer), _) => Refused::Adopt(answer),
             (None, Some((newest, _))) => Refused::Try(*newest),
             (None, None) if doubtful => Refused::Dead(Reason::LostAnswer),
-            (None, None) => Refused::Dead(Reason::RefreshRejected),
+            (None, None) => Refused::Dead(reason),
         }
     }
 
@@ -295,7 +304,21 @@ mod tests {
             (rested().resting(200).attempted(present(), Stage::Unanswered), Some(100), Next::Later(at(200))),
         ] {
             let usable_until = usable_for.map(at);
-            assert_eq!(row.next(&present(), usable_until, NOW), next, "{row:?}, usable for {usable_for:?} s");
+            assert_eq!(row.next(&present(), true, usable_until, NOW), next, "{row:?}, usable for {usable_for:?} s");
+        }
+    }
+
+    #[test]
+    fn a_refresh_token_that_works_again_and_again_is_sent_again_without_a_doubt() {
+        let ask = Next::Ask { doubtful: false };
+        for (row, next) in [
+            (rested().attempted(present(), running(1)), Next::Wait(at(1))),
+            (rested().attempted(present(), running(0)), ask),
+            (rested().attempted(present(), orphaned(0)), ask),
+            (rested().attempted(present(), Stage::Unanswered), ask),
+            (rested().attempted(present(), Stage::Unanswered).resting(30), Next::Later(at(30))),
+        ] {
+            assert_eq!(row.next(&present(), false, Some(at(100)), NOW), next, "{row:?}");
         }
     }
 
@@ -310,7 +333,11 @@ mod tests {
             (rested(), true, Refused::Dead(Reason::LostAnswer)),
             (rested(), false, Refused::Dead(Reason::RefreshRejected)),
         ] {
-            assert_eq!(row.refused(&present(), doubtful), refused, "{row:?}, doubtful: {doubtful}");
+            assert_eq!(
+                row.refused(&present(), doubtful, Reason::RefreshRejected),
+                refused,
+                "{row:?}, doubtful: {doubtful}"
+            );
         }
     }
 

@@ -28,6 +28,8 @@ pub enum Revoked {
     Done,
     /// Something else lives on the same grant, so it was left alone.
     Shared,
+    /// The network has no way to end it: that is left to its owner's settings there.
+    Impossible,
     /// The network could not be asked; it will be tried again.
     Later,
 }
@@ -69,6 +71,10 @@ impl Revoker {
     pub async fn carry_out(&self, revocation: &Revocation, now: Timestamp) -> Result<Revoked, GrantError> {
         let of = &revocation.of;
         let provider = of.network.provider();
+        if provider.revocation_reach() == Reach::Nothing {
+            self.flows.settle(revocation).await?;
+            return Ok(Revoked::Impossible);
+        }
         if provider.revocation_reach() == Reach::Login
             && (self.flows.waits_on(of.network, &of.app, &of.login).await?
                 || self.vault.lives_on(of.network, &of.app, &of.login).await?)

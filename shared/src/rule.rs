@@ -127,7 +127,7 @@ pub enum NoRule {
     #[error("{} has no search acquisition", .0.title())]
     NoSearch(Network),
     /// A profile of this kind has no private messages.
-    #[error("a {} has no private messages", .0.title())]
+    #[error("{}s have no private messages", .0.title())]
     NoMessages(Kind),
     /// A rule names 1 to 100 profiles.
     #[error("a rule names 1 to {LONGEST_LIST} profiles")]
@@ -162,7 +162,9 @@ impl RuleOf {
                 }
             }
             (Use::SearchAcquisition | Use::PrivateMessages, ..) => Err(NoRule::Misfit),
-            (Use::Publish | Use::Reply, ..) => Err(NoRule::NotNeeded(usage)),
+            (Use::Publish | Use::Reply | Use::AuthorInfo | Use::Comment | Use::Rate, ..) => {
+                Err(NoRule::NotNeeded(usage))
+            }
         }
     }
 

@@ -13,7 +13,7 @@ use utoipa::ToSchema;
 
 use crate::{
     access::Subject,
-    profile::{Capability, ProfileId, Switch, TokenKind, Unknown},
+    profile::{Capability, ProfileId, Switch, TokenKind, Unknown, Upkeep},
 };
 
 /// The id of a token within its profile: `<token kind>-<encoded subject of its owner>`.
@@ -96,6 +96,8 @@ pub enum Reason {
     Expired,
     /// The user removed the app.
     AppRemoved,
+    /// The network ends after a week what was granted to an app in testing.
+    AppInTesting,
 }
 
 /// What is known of a credential.
@@ -183,6 +185,14 @@ pub struct Allow {
 }
 
 impl Allow {
+    /// Turns `switch` on or off.
+    pub fn turn(&mut self, switch: Switch, on: bool) {
+        match switch {
+            Switch::SearchAcquisition => self.search_acquisition = on,
+            Switch::PrivateMessages => self.private_messages = on,
+        }
+    }
+
     /// Whether `switch` is on.
     #[must_use]
     pub fn permits(self, switch: Switch) -> bool {
@@ -247,6 +257,8 @@ impl Ladder {
 
 /// The access token is renewed so long before it ends.
 const MARGIN: SignedDuration = SignedDuration::from_mins(5);
+/// A network that ends credentials silently is asked so often: often enough to be at least daily.
+pub const CHECKED_EVERY: SignedDuration = SignedDuration::from_hours(23);
 /// An access token that ends within this time is not handed out any more.
 const LEEWAY: SignedDuration = SignedDuration::from_secs(30);
 
@@ -312,6 +324,12 @@ pub struct Token {
     pub access_expires_at: Option<Timestamp>,
     /// When its owner last signed in at the network for it.
     pub connected_at: Timestamp,
+    /// When the network gave the access token in it, where its age matters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub given_at: Option<Timestamp>,
+    /// When the network is asked next how it is, where it was asked before.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub check_at: Option<Timestamp>,
     /// Steps up to this moment have been considered; only later ones may speak.
     pub considered_at: Timestamp,
     /// The `client_id` of the app that it came from.
@@ -357,13 +375,36 @@ impl Token {
     /// Whether it is time to get a new access token.
     #[must_use]
     pub fn is_ending(&self, now: Timestamp) -> bool {
-        self.access_expires_at.is_some_and(|end| end - MARGIN <= now)
+        let at = match self.profile.kind().upkeep() {
+            Upkeep::Ahead { .. } => self.renew_at(),
+            Upkeep::OnDemand { .. } | Upkeep::ByPerson | Upkeep::Derived => {
+                self.access_expires_at.map(|end| end - MARGIN)
+            }
+        };
+        at.is_some_and(|at| at <= now)
     }
 
-    /// When a grant that nobody uses is refreshed, so that it does not die of idleness.
+    /// When the sweep renews it, whether anybody uses it or not.
     #[must_use]
-    pub fn idle_at(&self) -> Option<Timestamp> {
-        Some(self.access_expires_at? + self.profile.kind().idle_limit()?)
+    pub fn renew_at(&self) -> Option<Timestamp> {
+        match self.profile.kind().upkeep() {
+            Upkeep::OnDemand { idle } => Some(self.access_expires_at? + idle),
+            Upkeep::Ahead { margin, youngest } => {
+                let given = self.given_at.unwrap_or(self.connected_at);
+                Some((self.access_expires_at? - margin).max(given + youngest))
+            }
+            Upkeep::ByPerson | Upkeep::Derived => None,
+        }
+    }
+
+    /// When the sweep asks the network how it is: where the network ends credentials silently, at least daily while it
+    /// may be used for anything.
+    #[must_use]
+    pub fn inspect_at(&self) -> Option<Timestamp> {
+        let kind = self.profile.kind();
+        let used = |row: &Capability| row.switch.is_none_or(|switch| self.allow.permits(switch));
+        let asked = kind.dies_silently() && kind.capabilities(self.token).iter().any(used);
+        asked.then(|| self.check_at.unwrap_or(self.connected_at + CHECKED_EVERY))
     }
 
     /// The published name of its state at `now`.
@@ -424,7 +465,7 @@ impl Token {
         let step = self
             .expires_at
             .map(|end| ladder.steps(end).map(|(_, at)| at).filter(|at| *at > self.considered_at).min().unwrap_or(end));
-        step.into_iter().chain(self.idle_at()).min()
+        step.into_iter().chain(self.renew_at()).chain(self.inspect_at()).min()
     }
 
     fn grants(&self, scope: &str) -> bool {
@@ -462,6 +503,8 @@ mod tests {
             expires_at: Some(NOW + days(60)),
             access_expires_at: None,
             connected_at: NOW,
+            given_at: None,
+            check_at: None,
             considered_at: NOW,
             app: "app".into(),
             login: "42".into(),

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use shared::{
     grant::GrantPlace,
     network::Terms,
-    profile::{Kind, Switch},
+    profile::Kind,
     renewal::{Attempt, Renewed, Stage},
     secret::SecretHash,
     store::{
@@ -151,10 +151,10 @@ async fn writes_to_other_fields_do_not_defeat_a_commit_and_are_not_undone_by_it(
         let vault = &store.vault;
         let (key, token) = store.connected("acme", "alice", Kind::XProfile, "42").await;
         let begun = done(begin(vault, &key, &read(vault, &key).await, "a", "r1").await);
-        vault.allow(&key, &[(Switch::PrivateMessages, true)]).await.unwrap();
+        store.allow(&key, true).await.unwrap();
         vault.limit(&key, &begun, NOW + minutes(15)).await.unwrap();
         let scopes = vec!["tweet.write".to_owned()];
-        vault.learn(&key, &begun, &Terms { scopes: scopes.clone(), ..Terms::default() }).await.unwrap();
+        vault.learn(&key, &begun, &Terms { scopes: scopes.clone(), ..Terms::default() }, None).await.unwrap();
         assert!(vault.begin_check(&key, &begun, NOW, NOW + minutes(1)).await.unwrap());
         let warned = token.age(NOW + days(30), &Ladder::default()).unwrap();
         let aged = shared::token::Aged { state: State::CoolingDown { cooling_until: NOW + minutes(15) }, ..warned };
@@ -182,8 +182,7 @@ async fn an_answer_for_a_token_that_is_gone_or_was_signed_in_for_anew_is_nobodys
         let (_, mut token) = token_of(&session, "42", begun.renewal.fence + 1);
         token.connected_at = NOW + minutes(5);
         let grant = sealed_grant(GrantPlace::of_token(&key.tenant, &token));
-        let before = Some((&begun, None));
-        vault.attach(flows, &session, &token, &grant, before, &Ladder::default(), NOW).await.unwrap();
+        store.attach(&session, &token, &grant, Some((&begun, None)), NOW).await.unwrap();
         assert!(matches!(vault.place(&key, &begun, &late).await.unwrap(), Placed::Replaced));
         let row = read(vault, &key).await;
         assert_eq!((&row.grant, row.renewal.attempt, row.renewal.candidates.len()), (&grant, None, 0));
@@ -201,7 +200,7 @@ async fn an_answer_for_a_token_that_is_gone_or_was_signed_in_for_anew_is_nobodys
 async fn a_sign_in_overlooks_no_answer_that_came_since_it_read_the_token() {
     on_each(async |engine| {
         let store = Store::of(engine);
-        let Store { vault, flows } = &store;
+        let vault = &store.vault;
         let (key, _) = store.connected("acme", "alice", Kind::XProfile, "42").await;
         let first = done(begin(vault, &key, &read(vault, &key).await, "a", "r1").await);
         let before = done(begin(vault, &key, &first, "b", "r1").await);
@@ -211,9 +210,7 @@ async fn a_sign_in_overlooks_no_answer_that_came_since_it_read_the_token() {
         let session = store.authorized("acme", "alice", Kind::XProfile, "42").await;
         let (_, token) = token_of(&session, "42", before.renewal.fence + 1);
         let grant = sealed_grant(GrantPlace::of_token(&key.tenant, &token));
-        let attach = async |before: &Held| {
-            vault.attach(flows, &session, &token, &grant, Some((before, None)), &Ladder::default(), NOW).await
-        };
+        let attach = async |before: &Held| store.attach(&session, &token, &grant, Some((before, None)), NOW).await;
         assert!(matches!(attach(&before).await, Err(StoreError::Conflict)));
         attach(&read(vault, &key).await).await.unwrap();
         let row = read(vault, &key).await;
@@ -285,10 +282,10 @@ async fn an_attempt_ends_with_what_is_known_of_it_and_whoever_vanished_is_marked
         let again = done(begin(vault, &key, &marked, "b", "r1").await);
         let unanswered = Attempt { fingerprint: print("r1"), stage: Stage::Unanswered };
         let (kept, later) = (Some(&unanswered), NOW + minutes(3));
-        let ended = done(vault.end_refresh(&key, &again, kept, later).await.unwrap());
+        let ended = done(vault.end_refresh(&key, &again, kept, later, NOW).await.unwrap());
         assert_eq!((stage(&ended), ended.renewal.failures), (Some(Stage::Unanswered), 1));
         assert_eq!(ended.renewal.retry_at, Some(later));
-        assert!(matches!(vault.end_refresh(&key, &begun, None, later).await.unwrap(), Stepped::Changed(Some(_))));
+        assert!(matches!(vault.end_refresh(&key, &begun, None, later, NOW).await.unwrap(), Stepped::Changed(Some(_))));
     })
     .await;
 }

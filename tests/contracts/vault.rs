@@ -27,12 +27,12 @@ async fn indexed(engine: &Engine, tenant: &str) -> Vec<BTreeSet<String>> {
 #[tokio::test]
 async fn completing_makes_profile_token_and_session_at_once_or_nothing() {
     on_each(async |engine| {
-        let Store { vault, flows } = &Store::of(engine);
-        let session = Store::of(engine).authorized("acme", "alice", Kind::XProfile, "42").await;
+        let store = Store::of(engine);
+        let Store { vault, flows } = &store;
+        let session = store.authorized("acme", "alice", Kind::XProfile, "42").await;
         let (key, token) = token_of(&session, "42", 1);
         let grant = sealed_grant(GrantPlace::of_token(&key.tenant, &token));
-        let attach =
-            async |now: Timestamp| vault.attach(flows, &session, &token, &grant, None, &Ladder::default(), now).await;
+        let attach = async |now: Timestamp| store.attach(&session, &token, &grant, None, now).await;
 
         assert!(matches!(attach(NOW + minutes(10)).await, Err(StoreError::Conflict)), "its time was over");
         assert_eq!(vault.profile(&key.tenant, &key.profile).await.unwrap(), None);
@@ -57,7 +57,7 @@ async fn a_new_secret_replaces_the_one_that_was_read_and_leaves_owner_and_switch
         let store = Store::of(engine);
         let Store { vault, flows } = &store;
         let (key, before) = store.connected("acme", "alice", Kind::XProfile, "42").await;
-        vault.allow(&key, &[(Switch::PrivateMessages, true)]).await.unwrap();
+        store.allow(&key, true).await.unwrap();
 
         let session = store.authorized("acme", "alice", Kind::XProfile, "42").await;
         let (_, token) = token_of(&session, "42", 2);
@@ -67,8 +67,7 @@ async fn a_new_secret_replaces_the_one_that_was_read_and_leaves_owner_and_switch
         let attach = async |generation: u64| {
             let mut read = read.clone();
             read.token.generation = generation;
-            let replaced = Some((&read, Some(old.clone())));
-            vault.attach(flows, &session, &token, &grant, replaced, &Ladder::default(), NOW).await
+            store.attach(&session, &token, &grant, Some((&read, Some(&old))), NOW).await
         };
         assert!(matches!(attach(7).await, Err(StoreError::Conflict)), "another generation was read");
         assert!(flows.take_due(&old.id, NOW).await.unwrap().is_none());
@@ -139,11 +138,14 @@ async fn a_switch_is_turned_where_there_is_a_token_and_nowhere_else() {
         let store = Store::of(engine);
         let (key, _) = store.connected("acme", "alice", Kind::XProfile, "42").await;
         for on in [true, false] {
-            let token = store.vault.allow(&key, &[(Switch::PrivateMessages, on)]).await.unwrap().unwrap();
+            let token = store.allow(&key, on).await.unwrap();
             assert_eq!((token.allow.private_messages, token.allow.search_acquisition), (on, false));
         }
+        let token = store.vault.token(&key).await.unwrap().unwrap().token;
         let elsewhere = TokenKey { tenant: tenant("globex"), ..key };
-        assert_eq!(store.vault.allow(&elsewhere, &[(Switch::PrivateMessages, true)]).await.unwrap(), None);
+        let allowed =
+            store.vault.allow(&elsewhere, &token, &[(Switch::PrivateMessages, true)], &Ladder::default()).await;
+        assert!(matches!(allowed, Err(StoreError::Conflict)), "{allowed:?}");
         assert_eq!(store.vault.profile(&elsewhere.tenant, &elsewhere.profile).await.unwrap(), None);
     })
     .await;

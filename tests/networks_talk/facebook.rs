@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use shared::{
     apps::App,
     network::{Failure, Grant, Identity, LimitReach, Terms},
-    profile::Network,
+    profile::{Kind, Network},
     token::Reason,
 };
 
@@ -66,7 +66,7 @@ fn facebook_needs_a_person_at_the_earlier_of_its_two_clocks() {
         told["data"]["expires_at"] = expires_at;
         told["data"]["data_access_expires_at"] = data_access;
         let me = json!({ "id": "1001", "name": "Alice Meyer" });
-        let Identity { account, terms } = identify(Network::Facebook, [ok(&told), ok(&me)]).outcome.unwrap();
+        let Identity { account, terms, .. } = identify(Network::Facebook, [ok(&told), ok(&me)]).outcome.unwrap();
         assert_eq!((terms.access_expires_at, terms.expires_at), (access, person), "{told}");
         assert_eq!(terms.scopes, ["public_profile", "pages_read_engagement"], "less than was asked for");
         assert_eq!((account.external_id.as_str(), account.login.as_str()), ("1001", "1001"));
@@ -77,12 +77,12 @@ fn facebook_needs_a_person_at_the_earlier_of_its_two_clocks() {
 fn facebook_is_asked_with_the_proof_that_rfc_4231_gives() {
     // RFC 4231 §4.3, test case 2
     let app = App { client_secret: "Jefe".into(), ..app(Network::Facebook) };
-    let grant = Grant { access_token: "what do ya want for nothing?".into(), ..grant() };
+    let grant = Grant { access_token: "what do ya want for nothing?".into(), refresh_token: None, ..grant() };
     let proof = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
     let provider = Network::Facebook.provider();
     let me = json!({ "id": "1001", "name": "Alice Meyer" });
     let identifying = converse(
-        provider.identify(&App { client_id: "app-1".to_owned(), ..app.clone() }, &grant, now()),
+        provider.identify(&App { client_id: "app-1".to_owned(), ..app.clone() }, Kind::FacebookUser, &grant, now()),
         [ok(&inspection()), ok(&me)],
     );
     let debugging = [("input_token", "what do ya want for nothing?"), ("access_token", "app-1|Jefe")];
@@ -112,7 +112,7 @@ fn a_worker_is_given_the_proof_that_is_good_for_five_minutes() {
 
 #[test]
 fn a_facebook_token_is_renewed_by_a_person_alone() {
-    assert!(refresh(Network::Facebook, answer(200, "")).is_none());
+    assert!(refresh(Network::Facebook, [answer(200, "")]).is_none());
 }
 
 fn error(code: i64, subcode: Option<i64>) -> Value {
@@ -170,9 +170,9 @@ fn every_error_of_meta_means_what_its_documentation_says() {
     let requests = [
         (error(100, Some(36_009)), CodeRejected),
         (error(100, None), CodeRejected),
-        (error(506, None), Unreadable("facebook error")),
-        (error(2500, None), Unreadable("facebook error")),
-        (error(i64::MIN, None), Unreadable("facebook error")),
+        (error(506, None), Unreadable("meta error")),
+        (error(2500, None), Unreadable("meta error")),
+        (error(i64::MIN, None), Unreadable("meta error")),
     ];
     let judged = tokens_and_apps.into_iter().map(|(error, meaning)| (error, meaning, Err(meaning)));
     let unjudged = requests.into_iter().map(|(error, meaning)| (error, meaning, Ok(())));

@@ -71,7 +71,7 @@ fn x_tells_whose_grant_it_is() {
     assert_eq!((&asked[0].method, asked[0].url.as_str()), (&Method::GET, "https://api.x.com/2/users/me"));
     let Some(Credentials::Bearer(token)) = &asked[0].authorization else { panic!("a bearer token") };
     assert_eq!((token.expose_secret(), asked[0].repeatable), ("access", true));
-    let Identity { account, terms } = outcome.unwrap();
+    let Identity { account, terms, .. } = outcome.unwrap();
     assert_eq!(
         (account.external_id.as_str(), account.name.as_str(), account.login.as_str()),
         ("42", "News Desk", "42")
@@ -82,7 +82,7 @@ fn x_tells_whose_grant_it_is() {
 // S53
 #[test]
 fn x_is_asked_for_a_refresh_once_and_what_it_leaves_out_is_left_out() {
-    let Conversation { asked, outcome } = refresh(Network::X, ok(&x_token())).unwrap();
+    let Conversation { asked, outcome } = refresh(Network::X, [ok(&x_token())]).unwrap();
     let request = &asked[0];
     assert_eq!((&request.method, request.url.as_str()), (&Method::POST, "https://api.x.com/2/oauth2/token"));
     assert_eq!(shown(&request.form), pairs(&[("grant_type", "refresh_token"), ("refresh_token", "old-refresh")]));
@@ -100,7 +100,7 @@ fn x_is_asked_for_a_refresh_once_and_what_it_leaves_out_is_left_out() {
             Some(value) => token[field] = value,
             None => drop(token.as_object_mut().unwrap().remove(field)),
         }
-        refresh(Network::X, ok(&token)).unwrap().outcome
+        refresh(Network::X, [ok(&token)]).unwrap().outcome
     };
     for absent in [None, Some(Value::Null), Some(json!(""))] {
         let grant = without("refresh_token", absent.clone()).unwrap();
@@ -151,7 +151,7 @@ fn every_refusal_of_x_means_what_its_documentation_says() {
         let body = body.to_string();
         let told = || answer(status, &*body);
         assert_eq!(redeem(Network::X, [told()]).outcome.err(), Some(redeeming), "{status} {body}");
-        assert_eq!(refresh(Network::X, told()).unwrap().outcome.err(), Some(refreshing), "{status} {body}");
+        assert_eq!(refresh(Network::X, [told()]).unwrap().outcome.err(), Some(refreshing), "{status} {body}");
         assert_eq!(identify(Network::X, [told()]).outcome.err(), Some(identifying), "{status} {body}");
         // RFC 7009 §2.2: a token that is no good any more needs no revocation
         let revoking = if redeeming == CodeRejected { Ok(()) } else { Err(redeeming) };

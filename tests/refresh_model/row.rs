@@ -115,7 +115,7 @@ impl Row {
         if over || (usable && self.access == Access::Fresh) {
             return None;
         }
-        match renewal.next(fingerprint(self.present), usable.then_some(NOW + A_WHILE), NOW) {
+        match renewal.next(fingerprint(self.present), true, usable.then_some(NOW + A_WHILE), NOW) {
             Next::Wait(_) | Next::Later(_) => None,
             next => Some(next),
         }
@@ -123,7 +123,7 @@ impl Row {
 
     /// What whoever was refused does, having read this.
     pub(super) fn refused(&self, spent: u8, doubtful: bool) -> Refused {
-        self.renewal().refused(fingerprint(spent), doubtful)
+        self.renewal().refused(fingerprint(spent), doubtful, Reason::RefreshRejected)
     }
 
     pub(super) fn begin(&self, held: &Self, spends: u8, tried: Option<u8>) -> Option<Self> {

@@ -16,7 +16,7 @@ use shared::{
     grant::{GrantPlace, SealedGrant},
     keys::{KeysConfig, TenantKeys},
     network::{Answer, Credentials, Grant, Redemption, Request, Talk, Terms},
-    profile::{Network, TokenKind},
+    profile::{Kind, Network, TokenKind},
     random::Random,
     seal::TenantKey,
     secret::{FlowCookie, LinkSecret, SessionId},
@@ -174,10 +174,10 @@ async fn neither_debug_nor_a_panic_shows_what_is_in_a_secret() {
         written("a held key", Arc::clone(&current)),
         written("a key", TenantKey::new(1, Zeroizing::new(key.as_bytes().to_vec())).unwrap()),
         written("X's token request", asked(x.redeem(&app, redemption()))),
-        written("X's question", asked(x.identify(&app, &grant, clock.now()))),
+        written("X's question", asked(x.identify(&app, Kind::XProfile, &grant, clock.now()))),
         written("X's revocation", asked(x.revoke(&app, &grant, "42"))),
         written("Facebook's token request", asked(meta.redeem(&facebook, redemption()))),
-        written("Facebook's question", asked(meta.identify(&facebook, &grant, clock.now()))),
+        written("Facebook's question", asked(meta.identify(&facebook, Kind::FacebookUser, &grant, clock.now()))),
         written("Facebook's revocation", asked(meta.revoke(&facebook, &grant, "1001"))),
     ];
     assert_eq!(search(&secrets, &shown), Vec::<String>::new());

@@ -101,6 +101,10 @@ fn cause(reason: Reason, network: Network) -> String {
              wrong, and signing in again mends it."
         ),
         Reason::Expired => format!("Its time at {network} was over before it could be renewed."),
+        Reason::AppInTesting => format!(
+            "Our app is still in testing at {network}, which ends after seven days what was granted to such an app. Tell your \
+             operator: once the app is in production, access lasts."
+        ),
         Reason::AppRemoved => {
             format!("Our app was removed from your account at {network}. Signing in again brings it back.")
         }
@@ -250,6 +254,7 @@ mod tests {
                 "the answer never reached us, and what we had before is void. Nobody did anything wrong",
             ),
             (Reason::Expired, "Its time at Facebook was over before it could be renewed."),
+            (Reason::AppInTesting, "Our app is still in testing at Facebook, which ends after seven days"),
             (Reason::AppRemoved, "Our app was removed from your account at Facebook."),
         ] {
             let dead = notice("Alice Meyer", Step::Dead { reason, generation: 1 });

@@ -14,6 +14,7 @@ use shared::{
     clock::{Clock, Deadline},
     connect::Ending,
     edge::Fatal,
+    inspect::Inspected,
     mail::{Mailer, SendError},
     refresh::{Access, Refresher, Wanted},
     revoke::{GrantError, Revoked, Revoker},
@@ -57,6 +58,16 @@ pub struct Sweep {
     pub clock: Clock,
 }
 
+/// What came of renewing a token.
+enum Kept {
+    /// There is a new access token, or no token any more.
+    Renewed,
+    /// Its owner is told.
+    Dead(Subject),
+    /// Not now: the token as it is.
+    Unrenewed(Box<Held>),
+}
+
 /// What one sweep did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Summary {
@@ -64,10 +75,14 @@ pub struct Summary {
     pub warned: u32,
     /// Tokens that ended.
     pub expired: u32,
-    /// Grants that nobody used for long and that were refreshed.
+    /// Tokens that were renewed: nobody had used them for long, or they would have ended.
     pub renewed: u32,
-    /// Such grants that could not be refreshed now; they stay due.
+    /// Such tokens that could not be renewed now; they stay due.
     pub unrenewed: u32,
+    /// Tokens of which their network said that they are in order.
+    pub inspected: u32,
+    /// Tokens of which their network did not say how they are; it is asked again within hours.
+    pub uninspected: u32,
     /// Tokens that their network said are dead.
     pub died: u32,
     /// Mails that the mail service took.
@@ -82,6 +97,8 @@ pub struct Summary {
     pub revoked: u32,
     /// Grants that were left alone because something else lives on them.
     pub shared: u32,
+    /// Grants that the network has no way to end.
+    pub impossible: u32,
     /// Grants that the network could not be asked to end.
     pub unrevoked: u32,
     /// Rows that failed; they stay due.
@@ -154,9 +171,30 @@ impl Sweep {
         deadline: Deadline,
         now: Timestamp,
     ) -> Result<Option<Subject>, GrantError> {
-        let Some(held) = self.revoker.vault.token(key).await? else { return Ok(None) };
-        if !held.token.state.is_over() && held.token.idle_at().is_some_and(|at| at <= now) {
-            return self.keep_alive(key, held, summary, deadline).await;
+        let Some(mut held) = self.revoker.vault.token(key).await? else { return Ok(None) };
+        let due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
+        if !held.token.state.is_over() && due(held.token.renew_at()) {
+            match self.keep_alive(key, held, summary, deadline).await? {
+                Kept::Renewed => return Ok(None),
+                Kept::Dead(owner) => return Ok(Some(owner)),
+                // what cannot be renewed grows older
+                Kept::Unrenewed(seen) => held = *seen,
+            }
+        } else if !held.token.state.is_over() && due(held.token.inspect_at()) {
+            match self.refresher.inspect(key, &held, deadline).await? {
+                Inspected::Dead(seen) => {
+                    summary.died += 1;
+                    return Ok(Some(seen.token.owner));
+                }
+                Inspected::Renewed => summary.renewed += 1,
+                Inspected::Well | Inspected::ScopesChanged => summary.inspected += 1,
+                Inspected::Resting | Inspected::AppPaused(_) | Inspected::Unknown(_) => summary.uninspected += 1,
+                Inspected::Changed => {}
+            }
+            match self.revoker.vault.token(key).await? {
+                Some(seen) => held = seen,
+                None => return Ok(None),
+            }
         }
         let step = self.age(key, &held.token, now).await?;
         match step {
@@ -173,32 +211,39 @@ impl Sweep {
         let (vault, ladder) = (&self.revoker.vault, Ladder::default());
         let Some(aged) = token.age(now, &ladder) else {
             // not due by our reading: the index was behind, or the ladder changed
-            vault.reschedule(key, token, &ladder).await?;
+            if token.next_due(&ladder).is_none_or(|at| at > now) {
+                vault.reschedule(key, token, &ladder).await?;
+            }
             return Ok(None);
         };
         vault.age(key, token, aged, &ladder, now).await?;
         Ok(aged.step.map(|(step, _)| step))
     }
 
-    /// Refreshes a grant that nobody used for long; its network would end it otherwise.
+    /// Renews what a machine renews before its time is over: a grant that nobody used for long, or one that ends.
     async fn keep_alive(
         &self,
         key: &TokenKey,
         held: Held,
         summary: &mut Summary,
         deadline: Deadline,
-    ) -> Result<Option<Subject>, GrantError> {
-        let generation = held.token.generation;
-        match self.refresher.access(key, held, Wanted::WhenDue, deadline).await? {
-            Access::Good(held, _) if held.token.generation != generation => summary.renewed += 1,
-            Access::Good(..) | Access::Busy | Access::Later(_) => summary.unrenewed += 1,
-            Access::Over(held) => {
-                summary.died += 1;
-                return Ok(Some(held.token.owner));
+    ) -> Result<Kept, GrantError> {
+        let before = held.token.generation;
+        let was_over = held.token.state_at(self.clock.now()).is_over();
+        match self.refresher.access(key, held.clone(), Wanted::WhenDue, deadline).await? {
+            Access::Good(seen, _) if seen.token.generation != before => {
+                summary.renewed += 1;
+                return Ok(Kept::Renewed);
             }
-            Access::Gone => {}
+            Access::Over(seen) if !was_over => {
+                summary.died += 1;
+                return Ok(Kept::Dead(seen.token.owner));
+            }
+            Access::Gone => return Ok(Kept::Renewed),
+            Access::Good(..) | Access::Over(_) | Access::Busy | Access::Later(_) => summary.unrenewed += 1,
         }
-        Ok(None)
+        let seen = self.revoker.vault.token(key).await?;
+        Ok(seen.map_or(Kept::Renewed, |seen| Kept::Unrenewed(Box::new(seen))))
     }
 
     async fn end_grants(&self, summary: &mut Summary, deadline: Deadline) -> Result<(), StoreError> {
@@ -234,6 +279,7 @@ impl Sweep {
         match self.revoker.carry_out(&revocation, now).await? {
             Revoked::Done => summary.revoked += 1,
             Revoked::Shared => summary.shared += 1,
+            Revoked::Impossible => summary.impossible += 1,
             Revoked::Later => summary.unrevoked += 1,
         }
         Ok(())

@@ -458,7 +458,7 @@ fn not_theirs() -> ApiError {
 fn capability(profile: &ProfileId, token: TokenKind, usage: Use) -> Result<&'static Capability, ApiError> {
     let found = profile.kind().capabilities(token).iter().find(|capability| capability.usage == usage);
     found.ok_or_else(|| {
-        let detail = format!("A {} cannot be used for `{}`.", profile.kind().title(), usage.as_str());
+        let detail = format!("{}s have no {} token for `{}`.", profile.kind().title(), token.as_str(), usage.as_str());
         ApiError::new(Code::UnsupportedUse, detail)
     })
 }

@@ -15,14 +15,10 @@ use shared::{
     access::Caller,
     clock::Deadline,
     edge::{ApiError, Json, Path, Problem},
+    inspect::Inspected,
     keys::KeysError,
     network::{self, Failure, Limit, LimitReach},
-    refresh::{Access, Wanted},
-    store::{
-        StoreError,
-        pauses::Paused,
-        profiles::{Held, TokenKey},
-    },
+    store::profiles::{Held, TokenKey},
     token::{Ladder, Reason},
 };
 use utoipa::ToSchema;
@@ -33,8 +29,6 @@ use crate::{Leases, Worker, ticket::Ticket};
 const CHECK_INTERVAL: SignedDuration = SignedDuration::from_mins(1);
 /// A limit of which the network does not say how long it lasts.
 const LIMIT: u32 = 15 * 60;
-/// No token rests longer for one report.
-const LONGEST_REST: u32 = 6 * 60 * 60;
 
 /// What a worker met with.
 #[derive(Deserialize, ToSchema)]
@@ -129,7 +123,7 @@ pub(crate) async fn report(
     let held = refresher.vault.token(&key).await?.ok_or_else(ApiError::not_found)?;
     let network = key.profile.kind().network();
     let (effect, pause) = if held.token.generation == ticket.generation {
-        match report.read(|answer| network.provider().judge(answer))? {
+        match report.read(|answer| network.provider().judge(answer, refresher.clock.now()))? {
             Ok(()) => (Effect::None, None),
             Err(failure) => leases.act(&caller, &key, &held, failure, deadline).await?,
         }
@@ -189,7 +183,8 @@ impl Leases {
     ) -> Result<(Effect, Option<Timestamp>), ApiError> {
         match failure {
             Failure::Limited(Limit { reach: LimitReach::Token, seconds }) => {
-                Ok((self.rest(key, held, seconds).await?, None))
+                self.refresher.rest(key, held, seconds).await?;
+                Ok((Effect::CoolingDown, None))
             }
             Failure::Dead(_) | Failure::Forbidden | Failure::AppRejected | Failure::Limited(_) => {
                 tracing::info!(tenant = %caller.tenant, worker = %caller.subject, profile = %key.profile, %failure, "reported");
@@ -197,14 +192,6 @@ impl Leases {
             }
             _ => Ok((Effect::None, None)),
         }
-    }
-
-    async fn rest(&self, key: &TokenKey, held: &Held, seconds: u32) -> Result<Effect, ApiError> {
-        let until = self.refresher.clock.now() + SignedDuration::from_secs(seconds.min(LONGEST_REST).into());
-        if held.token.state.cooling_until().is_none_or(|resting| resting < until) {
-            self.refresher.vault.limit(key, held, until).await?;
-        }
-        Ok(Effect::CoolingDown)
     }
 
     /// Asks the network how the token is, and believes what it says.
@@ -215,52 +202,21 @@ impl Leases {
         deadline: Deadline,
     ) -> Result<(Effect, Option<Timestamp>), ApiError> {
         let (refresher, now) = (&self.refresher, self.refresher.clock.now());
-        let network = key.profile.kind().network();
         let over = held.token.state_at(now).is_over();
         if over || !refresher.vault.begin_check(key, held, now, now + CHECK_INTERVAL).await? {
             return Ok((Effect::Unconfirmed, None));
         }
-        let app = refresher.apps.by_client_id(network, &held.token.app).await?;
-        let grant = held.grant.open(&refresher.keys).await?;
-        match refresher.exchange.run(network, network.provider().identify(&app, &grant, now)).await {
-            Ok(identity) => {
-                let scopes = identity.terms.scopes;
-                if scopes.is_empty() || scopes == held.token.scopes {
-                    return Ok((Effect::Unconfirmed, None));
-                }
-                let terms = network::Terms { scopes, ..network::Terms::default() };
-                refresher.vault.learn(key, held, &terms).await?;
-                Ok((Effect::ScopesChanged, None))
+        Ok(match refresher.inspect(key, held, deadline).await? {
+            Inspected::Well | Inspected::Unknown(_) => (Effect::Unconfirmed, None),
+            Inspected::ScopesChanged => (Effect::ScopesChanged, None),
+            Inspected::Renewed => (Effect::Refreshed, None),
+            Inspected::Dead(_) => (Effect::NeedsReauth, None),
+            Inspected::Resting => (Effect::CoolingDown, None),
+            Inspected::Changed => (Effect::Outdated, None),
+            Inspected::AppPaused(until) => {
+                self.recent.pauses.forget(&(key.profile.kind().network(), held.token.app.clone()));
+                (Effect::AppPaused, Some(until))
             }
-            Err(Failure::Dead(_)) if grant.refresh_token.is_some() => {
-                let renewed = refresher.access(key, held.clone(), Wanted::Now, deadline).await?;
-                Ok((
-                    match renewed {
-                        Access::Good(seen, _) if seen.token.generation != held.token.generation => Effect::Refreshed,
-                        Access::Over(_) => Effect::NeedsReauth,
-                        Access::Good(..) | Access::Busy | Access::Later(_) | Access::Gone => Effect::Unconfirmed,
-                    },
-                    None,
-                ))
-            }
-            Err(Failure::Dead(reason)) => match refresher.vault.die(key, held, reason, now).await {
-                Ok(()) => Ok((Effect::NeedsReauth, None)),
-                // it changed at this very moment: what was asked was another secret
-                Err(StoreError::Conflict) => Ok((Effect::Outdated, None)),
-                Err(error) => Err(error.into()),
-            },
-            Err(Failure::Limited(Limit { reach: LimitReach::App, seconds })) => {
-                let until = now + SignedDuration::from_secs(seconds.into());
-                tracing::error!(%network, app = %app.client_id, %until, "the network limits the whole app");
-                refresher.vault.pause_app(network, &app.client_id, Paused::Limited, until).await?;
-                self.recent.pauses.forget(&(network, app.client_id));
-                Ok((Effect::AppPaused, Some(until)))
-            }
-            Err(Failure::Limited(limit)) => Ok((self.rest(key, held, limit.seconds).await?, None)),
-            Err(failure) => {
-                tracing::warn!(%network, profile = %key.profile, %failure, "a report could not be confirmed");
-                Ok((Effect::Unconfirmed, None))
-            }
-        }
+        })
     }
 }

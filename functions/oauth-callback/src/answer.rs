@@ -1,7 +1,12 @@
 //! What the network sent the browser back with (RFC 6749 §4.1.2).
 
 use secrecy::SecretString;
-use shared::{connect::Ending, network::Failure, profile::Kind, secret::LinkSecret};
+use shared::{
+    connect::Ending,
+    network::Failure,
+    profile::{Kind, Network},
+    secret::LinkSecret,
+};
 
 /// The answer to an authorization request.
 pub(crate) struct Answer {
@@ -9,6 +14,8 @@ pub(crate) struct Answer {
     pub(crate) state: LinkSecret,
     /// The code, or why there is none.
     pub(crate) outcome: Result<SecretString, Refusal>,
+    /// Who says that it answered (RFC 9207 §2).
+    issuer: Option<String>,
 }
 
 /// Why a network gave no code (RFC 6749 §4.1.2.1).
@@ -36,7 +43,7 @@ impl Refusal {
         match self {
             Self::Denied => Ending::denied(kind),
             Self::Unavailable => Ending::from_failure(Failure::Unavailable, kind),
-            Self::Other => Ending::from_failure(Failure::Forbidden, kind),
+            Self::Other => Ending::from_failure(Failure::Unreadable("sign-in"), kind),
         }
     }
 }
@@ -49,13 +56,21 @@ impl Answer {
             let value = values.next().map(|(_, value)| value);
             values.next().is_none().then_some(value)
         };
-        let (state, code, error, _issuer) = (only("state")??, only("code")?, only("error")?, only("iss")?);
+        let (state, code, error, issuer) = (only("state")??, only("code")?, only("error")?, only("iss")?);
         let outcome = match (code, error) {
             (Some(code), None) => Ok(crate::bounded(&code)?),
             (None, Some(error)) => Err(Refusal::named(&error)),
             _ => return None,
         };
-        Some(Self { state: LinkSecret::parse(&state)?, outcome })
+        let issuer = issuer.map(|issuer| issuer.into_owned());
+        Some(Self { state: LinkSecret::parse(&state)?, outcome, issuer })
+    }
+
+    /// Whether it may be an answer of `network`. Who names another issuer, or one where the network is not known to name
+    /// itself, is refused (RFC 9207 §2.4): it could be another network's answer. No network here promises to name itself
+    /// always.
+    pub(crate) fn may_be_of(&self, network: Network) -> bool {
+        self.issuer.is_none() || self.issuer.as_deref() == network.provider().issuer()
     }
 }
 
@@ -86,6 +101,25 @@ mod tests {
             assert!(Answer::read(&query).is_none(), "{query}");
         }
         assert!(Answer::read(&format!("state={state}&code=1&iss=a")).is_some());
+    }
+
+    // S16
+    #[test]
+    fn an_issuer_that_is_named_is_the_networks_own_to_the_letter() {
+        let names = |issuer: &str| Answer::read(&format!("state={}&code=1{issuer}", state())).unwrap();
+        let google = "&iss=https%3A%2F%2Faccounts.google.com";
+        for network in Network::ALL {
+            assert!(names("").may_be_of(network), "{network} does not promise to name itself");
+            assert_eq!(names(google).may_be_of(network), network == Network::YouTube, "{network}");
+            for other in [
+                "&iss=",
+                "&iss=https%3A%2F%2Faccounts.google.com%2F",
+                "&iss=accounts.google.com",
+                "&iss=https%3A%2F%2Fevil.example",
+            ] {
+                assert!(!names(other).may_be_of(network), "{network}: {other}");
+            }
+        }
     }
 
     #[test]

@@ -99,6 +99,10 @@ impl Callback {
         self.flows.consume(&session, &attempt, now).await.map_err(Obstacle::from_failure)?;
         session.status = Status::Redeeming;
 
+        if !answer.may_be_of(network) {
+            tracing::warn!(session = %session.id, %network, "an answer names another issuer");
+            return self.end(&session, Ending::wrong_issuer(session.kind), None, now).await;
+        }
         let code = match answer.outcome {
             Ok(code) => code,
             Err(refusal) => return self.end(&session, refusal.ending(session.kind), None, now).await,
@@ -113,7 +117,7 @@ impl Callback {
         if network.provider().requires_refresh_token() && grant.refresh_token.is_none() {
             return self.fail(&session, Failure::NoRefreshToken, Some((&app, &grant)), now).await;
         }
-        match self.exchange.run(network, network.provider().identify(&app, &grant, now)).await {
+        match self.exchange.run(network, network.provider().identify(&app, session.kind, &grant, now)).await {
             Ok(identity) => self.keep(&session, &app, &grant, identity, now).await,
             Err(failure) => self.fail(&session, failure, Some((&app, &grant)), now).await,
         }
@@ -146,18 +150,19 @@ impl Callback {
         identity: Identity,
         now: Timestamp,
     ) -> Result<Response, Obstacle> {
-        let Identity { account, terms } = identity;
+        let Identity { account, terms, candidates } = identity;
+        let granted = Granted { account, terms, candidates };
         let place = GrantPlace::unattached(&session.tenant, &session.id);
         let sealed = match SealedGrant::seal(&self.keys, place, grant).await {
             Ok(sealed) => sealed,
             Err(error) => return Err(self.let_go(session, app, grant, error.into()).await),
         };
-        if let Some(ending) = session.refuses(&account) {
-            let revocation = Revocation::new(session.kind.network(), &app.client_id, &account.login, sealed);
+        if let Some(ending) = session.refuses(&granted) {
+            let login = &granted.account.login;
+            let revocation = Revocation::new(session.kind.network(), &app.client_id, login, sealed);
             return self.end(session, ending, Some((&revocation, app, grant)), now).await;
         }
         let completion = LinkSecret::new(session.id.clone(), &self.random);
-        let granted = Granted { account, terms };
         match self.flows.park(session, &granted, &sealed, &completion.hash(), now).await {
             Ok(()) => land(session, &Outcome::CompletionCode(completion.expose().into())),
             Err(error) => Err(self.let_go(session, app, grant, error.into()).await),

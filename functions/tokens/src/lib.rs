@@ -28,6 +28,7 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+mod completion;
 mod notices;
 mod profiles;
 mod rules;
@@ -80,7 +81,7 @@ fn described() -> OpenApiRouter<Arc<Tokens>> {
     OpenApiRouter::with_openapi(Description::openapi())
         .routes(routes!(sessions::begin))
         .routes(routes!(sessions::look))
-        .routes(routes!(sessions::complete))
+        .routes(routes!(completion::complete))
         .routes(routes!(profiles::list))
         .routes(routes!(profiles::look, profiles::delete))
         .routes(routes!(profiles::tokens))

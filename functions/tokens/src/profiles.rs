@@ -104,7 +104,8 @@ pub(crate) struct Deleted {
     #[schema(value_type = Vec<String>)]
     tokens: Vec<TokenId>,
     /// What became of the grants at the network: `revoked`; `pending`, it is retried until it is
-    /// done; `shared`, another token lives on the same grant, so it was left alone.
+    /// done; `shared`, another token lives on the same grant, so it was left alone; `impossible`, the
+    /// network has no way for it, and only its owner's settings there end it.
     revocation: &'static str,
     /// What no longer works now.
     warnings: Vec<String>,
@@ -227,9 +228,17 @@ pub(crate) async fn change_token(
     if switches.is_empty() {
         return Err(ApiError::new(Code::InvalidRequest, "`allow` names no switch."));
     }
-    let key = TokenKey { tenant: caller.tenant, profile: id, token: token.id() };
-    let token = tokens.vault.allow(&key, &switches).await?.ok_or_else(ApiError::not_found)?;
-    Ok(Answer(TokenView::of(token, tokens.clock.now(), &Ladder::default())))
+    let (key, ladder) = (TokenKey { tenant: caller.tenant, profile: id, token: token.id() }, Ladder::default());
+    let mut before = token.clone();
+    for tries in 1.. {
+        match tokens.vault.allow(&key, &before, &switches, &ladder).await {
+            // it was renewed or aged at this very moment
+            Err(StoreError::Conflict) if tries < TRIES => {}
+            allowed => return Ok(Answer(TokenView::of(allowed?, tokens.clock.now(), &ladder))),
+        }
+        before = tokens.vault.token(&key).await?.ok_or_else(ApiError::not_found)?.token;
+    }
+    Err(StoreError::Conflict.into())
 }
 
 /// Deletes the caller's own token, and revokes it at the network.
@@ -309,7 +318,7 @@ impl Tokens {
     /// Tries the revocations at once. What fails is retried by the sweep until it is done.
     async fn revoke(&self, revocations: &[Revocation]) -> &'static str {
         let deadline = Instant::now() + REVOKING_LIMIT;
-        let (mut pending, mut shared) = (false, false);
+        let (mut pending, mut shared, mut impossible) = (false, false, false);
         for revocation in revocations {
             if Instant::now() > deadline {
                 pending = true;
@@ -318,6 +327,7 @@ impl Tokens {
             match self.revoker().carry_out(revocation, self.clock.now()).await {
                 Ok(Revoked::Done) => {}
                 Ok(Revoked::Shared) => shared = true,
+                Ok(Revoked::Impossible) => impossible = true,
                 Ok(Revoked::Later) => pending = true,
                 Err(error) => {
                     tracing::warn!(%error, "a grant is still to be revoked");
@@ -325,10 +335,11 @@ impl Tokens {
                 }
             }
         }
-        match (pending, shared) {
-            (true, _) => "pending",
-            (false, true) => "shared",
-            (false, false) => "revoked",
+        match (pending, shared, impossible) {
+            (true, _, _) => "pending",
+            (false, true, _) => "shared",
+            (false, false, true) => "impossible",
+            (false, false, false) => "revoked",
         }
     }
 }

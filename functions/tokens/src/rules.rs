@@ -207,7 +207,7 @@ fn refusal(reason: &NoRule) -> ApiError {
             ApiError::new(Code::UnsupportedUse, format!("There is no search acquisition at {}.", network.title()))
         }
         NoRule::NoMessages(kind) => {
-            ApiError::new(Code::UnsupportedUse, format!("A {} has no private messages.", kind.title()))
+            ApiError::new(Code::UnsupportedUse, format!("{}s have no private messages.", kind.title()))
         }
         NoRule::Misfit => ApiError::new(
             Code::InvalidRequest,

@@ -48,6 +48,8 @@ pub enum Code {
     CompletionCodeRejected,
     /// The account signed in is not the profile's.
     ForeignAccount,
+    /// Whoever signed in cannot connect a profile that was selected.
+    NotConnectable,
     /// The body is too large.
     BodyTooLarge,
     /// The header fields are too large.
@@ -90,6 +92,7 @@ impl Code {
             | Self::AlreadyCompleted
             | Self::Conflict
             | Self::ForeignAccount
+            | Self::NotConnectable
             | Self::NoValidToken => StatusCode::CONFLICT,
             Self::SessionExpired => StatusCode::GONE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
@@ -120,6 +123,7 @@ impl Code {
             Self::SessionExpired => "The session is over",
             Self::CompletionCodeRejected => "Wrong completion code",
             Self::ForeignAccount => "Another account",
+            Self::NotConnectable => "It cannot be connected",
             Self::BodyTooLarge => "The body is too large",
             Self::HeadersTooLarge => "The header fields are too large",
             Self::UnsupportedMediaType => "The body is not JSON",

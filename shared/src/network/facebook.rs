@@ -2,16 +2,18 @@
 //!
 //! The dialog drops a `code_challenge` silently and a `code_verifier` at the token endpoint then
 //! fails, so none is sent. `expires_in` may be missing; `debug_token` tells the truth, together
-//! with a second clock, the end of data access. Errors are branched on by code and subcode, not by
-//! HTTP status.
+//! with a second clock, the end of data access.
+//!
+//! A Page has a token of its own, derived from the long-lived token of a person who administers it: that one stands
+//! for the refresh token, and a Page token is derived again when the network refuses it. A Page token counts only
+//! after `debug_token` said that it is a token of this very Page.
 //! Sources: <https://developers.facebook.com/docs/facebook-login/guides/advanced/manual-flow>,
-//! <https://developers.facebook.com/docs/graph-api/guides/error-handling>,
-//! <https://developers.facebook.com/docs/graph-api/overview/rate-limiting>
+//! <https://developers.facebook.com/docs/facebook-login/guides/access-tokens>
 
 use std::collections::BTreeMap;
 
 use aws_lc_rs::hmac;
-use http::{HeaderMap, HeaderValue, Method, StatusCode};
+use http::Method;
 use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
@@ -19,10 +21,16 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use super::{
-    Account, Answer, Authorization, Failure, Grant, Identity, LimitReach, Params, Provider, Reach, Redemption, Request,
-    Talk, Terms, pinned,
+    Account, Answer, Authorization, Candidate, Failure, Grant, Hindrance, Identity, Params, Provider, Reach,
+    Redemption, Request, Talk, Terms, displayed,
+    meta::{GraphError, accepted, judge},
+    pinned,
 };
-use crate::{apps::App, token::Reason};
+use crate::{
+    apps::App,
+    profile::{Kind, ProfileId},
+    token::Reason,
+};
 
 const GRAPH: &str = "graph.facebook.com";
 
@@ -30,6 +38,14 @@ pub(super) struct Facebook;
 
 impl Provider for Facebook {
     fn supports_pkce(&self) -> bool {
+        false
+    }
+
+    fn issuer(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn spends_refresh_tokens(&self) -> bool {
         false
     }
 
@@ -70,45 +86,47 @@ impl Provider for Facebook {
         })
     }
 
-    fn identify(&self, app: &App, grant: &Grant, _now: Timestamp) -> Talk<Identity> {
-        let app_token = format!("{}|{}", app.client_id, app.client_secret.expose_secret());
-        let request = Request::new("facebook debug_token", Method::GET, graph(app, "debug_token"))
-            .query("input_token", grant.access_token.clone())
-            .query("access_token", app_token)
-            .repeatable();
+    fn identify(&self, app: &App, kind: Kind, grant: &Grant, _now: Timestamp) -> Talk<Identity> {
         let (app, access_token) = (app.clone(), grant.access_token.clone());
-        Talk::ask(request, move |answer| {
-            let inspected = read_inspection(&answer, &app)?;
-            let request = Request::new("facebook me", Method::GET, graph(&app, "me"))
-                .query("fields", "id,name")
-                .query("appsecret_proof", proof(&app, access_token.expose_secret()))
-                .query("access_token", access_token)
-                .repeatable();
-            Ok(Talk::ask(request, move |answer| {
-                accepted(&answer, Failure::Unreadable("facebook me"))?;
-                let me: Me = answer.read("facebook me")?;
-                if me.id != inspected.user_id {
+        debug_token(&app.clone(), &access_token.clone(), move |seen| {
+            Ok(me(&app.clone(), &access_token.clone(), move |me| {
+                if me.id != seen.user_id {
                     return Err(Failure::Unreadable("facebook me"));
                 }
                 let account = Account::read(me.id, &me.name).ok_or(Failure::Unreadable("facebook me"))?;
-                Ok(Talk::Done(Identity { account, terms: inspected.terms }))
+                let identity = Identity { account, terms: seen.terms, candidates: Vec::new() };
+                Ok(if kind.is_chosen() { list_pages(app, access_token, identity, None) } else { Talk::Done(identity) })
             }))
         })
     }
 
-    fn refresh(&self, _app: &App, _refresh_token: &SecretString, _now: Timestamp) -> Option<Talk<Grant>> {
-        None
+    fn inspect(&self, app: &App, profile: &ProfileId, grant: &Grant, _now: Timestamp) -> Talk<Terms> {
+        let (app, access_token, profile) = (app.clone(), grant.access_token.clone(), profile.clone());
+        debug_token(&app.clone(), &access_token.clone(), move |seen| {
+            let terms = seen.of(&profile)?;
+            // what is limited is told by a request that counts
+            Ok(me(&app, &access_token, move |me| {
+                if me.id == profile.external_id() {
+                    Ok(Talk::Done(terms))
+                } else {
+                    Err(Failure::Unreadable("facebook me"))
+                }
+            }))
+        })
     }
 
-    fn judge(&self, answer: &Answer) -> Result<(), Failure> {
-        if answer.status.is_server_error() {
-            return Err(Failure::Unavailable);
-        }
-        let error = answer.read_error::<ErrorAnswer>().error;
-        if answer.status == StatusCode::TOO_MANY_REQUESTS {
-            return Err(error.and_then(|error| error.limit(&answer.headers)).unwrap_or(TOKEN_LIMIT));
-        }
-        error.and_then(|error| error.means(&answer.headers)).map_or(Ok(()), Err)
+    fn refresh(
+        &self,
+        app: &App,
+        profile: &ProfileId,
+        user_token: &SecretString,
+        _now: Timestamp,
+    ) -> Option<Talk<Grant>> {
+        (profile.kind() == Kind::FacebookPage).then(|| derive(app, profile, user_token))
+    }
+
+    fn judge(&self, answer: &Answer, _now: Timestamp) -> Result<(), Failure> {
+        judge(answer)
     }
 
     fn params(&self) -> Option<Params> {
@@ -116,9 +134,11 @@ impl Provider for Facebook {
     }
 
     fn revoke(&self, app: &App, grant: &Grant, login: &str) -> Talk<()> {
+        // permissions are a person's, not a Page's
+        let access_token = grant.refresh_token.as_ref().unwrap_or(&grant.access_token);
         let request = Request::new("facebook permissions", Method::DELETE, graph(app, &format!("{login}/permissions")))
-            .query("appsecret_proof", proof(app, grant.access_token.expose_secret()))
-            .query("access_token", grant.access_token.clone());
+            .query("appsecret_proof", proof(app, access_token.expose_secret()))
+            .query("access_token", access_token.clone());
         Talk::ask(request, |answer| match accepted(&answer, Failure::Unreadable("facebook permissions")) {
             Ok(()) if answer.read::<Success>("facebook permissions")?.success => Ok(Talk::Done(())),
             Ok(()) => Err(Failure::Unreadable("facebook permissions")),
@@ -172,6 +192,143 @@ fn read_token(answer: &Answer, rejected: Failure) -> Result<SecretString, Failur
     Ok(token.access_token)
 }
 
+/// No more Pages are read at once.
+const PAGES: &str = "100";
+/// No more Pages than this many times [`PAGES`] are offered to choose from.
+const LISTS: usize = 10;
+
+/// Adds the Pages that the person administers, list by list. Pages that were not shared at the consent are not there.
+/// <https://developers.facebook.com/docs/graph-api/reference/user/accounts/>
+fn list_pages(app: App, access_token: SecretString, mut identity: Identity, after: Option<String>) -> Talk<Identity> {
+    let request = Request::new("facebook accounts", Method::GET, graph(&app, "me/accounts"))
+        .query("fields", "id,name,tasks")
+        .query("limit", PAGES)
+        .query("appsecret_proof", proof(&app, access_token.expose_secret()))
+        .query("access_token", access_token.clone())
+        .repeatable();
+    let request = match after {
+        Some(after) => request.query("after", after),
+        None => request,
+    };
+    Talk::ask(request, move |answer| {
+        accepted(&answer, Failure::Unreadable("facebook accounts"))?;
+        let list: Accounts = answer.read("facebook accounts")?;
+        for page in list.data {
+            identity.candidates.push(page.candidate().ok_or(Failure::Unreadable("facebook accounts"))?);
+        }
+        let after = list.paging.and_then(|paging| paging.next.and(paging.cursors)).and_then(|cursors| cursors.after);
+        Ok(match after {
+            Some(after) if identity.candidates.len() < LISTS * 100 => {
+                list_pages(app, access_token, identity, Some(after))
+            }
+            _ => Talk::Done(identity),
+        })
+    })
+}
+
+#[derive(Deserialize)]
+struct Accounts {
+    data: Vec<Page>,
+    #[serde(default)]
+    paging: Option<Paging>,
+}
+
+#[derive(Deserialize)]
+struct Paging {
+    #[serde(default)]
+    cursors: Option<Cursors>,
+    #[serde(default)]
+    next: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Cursors {
+    #[serde(default)]
+    after: Option<String>,
+}
+
+/// A Page, as its administrator sees it.
+#[derive(Deserialize)]
+struct Page {
+    id: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    tasks: Option<Vec<String>>,
+    #[serde(default)]
+    access_token: Option<SecretString>,
+}
+
+impl Page {
+    /// The tasks that let somebody do what a Page's token is used for.
+    const TASKS: [&str; 4] = ["MANAGE", "CREATE_CONTENT", "MODERATE", "MESSAGING"];
+
+    fn candidate(self) -> Option<Candidate> {
+        let idle = |tasks: Vec<String>| !tasks.iter().any(|task| Self::TASKS.contains(&task.as_str()));
+        Some(Candidate {
+            name: displayed(&self.name, &self.id),
+            profile: ProfileId::new(Kind::FacebookPage, &self.id).ok()?,
+            hindrance: self.tasks.is_some_and(idle).then_some(Hindrance::RoleMissing),
+        })
+    }
+}
+
+/// Gets a Page's token with the token of a person who administers it, and has it checked.
+fn derive(app: &App, profile: &ProfileId, user_token: &SecretString) -> Talk<Grant> {
+    let request = Request::new("facebook page", Method::GET, graph(app, profile.external_id()))
+        .query("fields", "id,name,access_token")
+        .query("appsecret_proof", proof(app, user_token.expose_secret()))
+        .query("access_token", user_token.clone());
+    let (app, profile) = (app.clone(), profile.clone());
+    Talk::ask(request, move |answer| {
+        // a Page that somebody has no role on is not there for them
+        accepted(&answer, Failure::Dead(Reason::RoleLost))?;
+        let page: Page = answer.read("facebook page")?;
+        if page.id != profile.external_id() {
+            return Err(Failure::Unreadable("facebook page"));
+        }
+        let access_token = page.access_token.filter(|token| !token.expose_secret().is_empty());
+        let access_token = access_token.ok_or(Failure::Dead(Reason::RoleLost))?;
+        Ok(debug_token(&app, &access_token.clone(), move |seen| {
+            let terms = seen.of(&profile)?;
+            Ok(Talk::Done(Grant { access_token, refresh_token: None, terms }))
+        }))
+    })
+}
+
+/// Asks whose access token it is.
+fn me<T: 'static>(
+    app: &App,
+    access_token: &SecretString,
+    then: impl FnOnce(Me) -> Result<Talk<T>, Failure> + Send + 'static,
+) -> Talk<T> {
+    let request = Request::new("facebook me", Method::GET, graph(app, "me"))
+        .query("fields", "id,name")
+        .query("appsecret_proof", proof(app, access_token.expose_secret()))
+        .query("access_token", access_token.clone())
+        .repeatable();
+    Talk::ask(request, move |answer| {
+        accepted(&answer, Failure::Unreadable("facebook me"))?;
+        then(answer.read("facebook me")?)
+    })
+}
+
+/// Asks what an access token is good for.
+/// <https://developers.facebook.com/docs/graph-api/reference/debug_token/>
+fn debug_token<T: 'static>(
+    app: &App,
+    access_token: &SecretString,
+    then: impl FnOnce(Inspected) -> Result<Talk<T>, Failure> + Send + 'static,
+) -> Talk<T> {
+    let app_token = format!("{}|{}", app.client_id, app.client_secret.expose_secret());
+    let request = Request::new("facebook debug_token", Method::GET, graph(app, "debug_token"))
+        .query("input_token", access_token.clone())
+        .query("access_token", app_token)
+        .repeatable();
+    let app = app.clone();
+    Talk::ask(request, move |answer| then(read_inspection(&answer, &app)?))
+}
+
 #[derive(Deserialize)]
 struct Me {
     id: String,
@@ -187,6 +344,10 @@ struct InspectionAnswer {
 struct Inspection {
     #[serde(default)]
     app_id: String,
+    #[serde(default, rename = "type")]
+    kind: String,
+    #[serde(default)]
+    profile_id: String,
     #[serde(default)]
     is_valid: Option<bool>,
     #[serde(default)]
@@ -203,7 +364,21 @@ struct Inspection {
 
 struct Inspected {
     user_id: String,
+    /// The Page that it is a token of.
+    page: Option<String>,
     terms: Terms,
+}
+
+impl Inspected {
+    /// The terms, where it is a token of this profile.
+    fn of(self, profile: &ProfileId) -> Result<Terms, Failure> {
+        let of = if profile.kind() == Kind::FacebookPage { self.page.as_deref() } else { Some(self.user_id.as_str()) };
+        if of == Some(profile.external_id()) {
+            Ok(self.terms)
+        } else {
+            Err(Failure::Unreadable("facebook debug_token"))
+        }
+    }
 }
 
 fn read_inspection(answer: &Answer, app: &App) -> Result<Inspected, Failure> {
@@ -225,100 +400,13 @@ fn read_inspection(answer: &Answer, app: &App) -> Result<Inspected, Failure> {
         access_expires_at: access,
         // a person is needed at the earlier of the two clocks
         expires_at: access.into_iter().chain(data_access).min(),
+        given_at: None,
     };
-    Ok(Inspected { user_id: seen.user_id, terms })
+    let page = (seen.kind == "PAGE").then_some(seen.profile_id);
+    Ok(Inspected { user_id: seen.user_id, page, terms })
 }
 
 /// Meta writes 0 for "never".
 fn moment(seconds: i64) -> Option<Timestamp> {
     (seconds > 0).then(|| Timestamp::from_second(seconds).ok()).flatten()
-}
-
-#[derive(Default, Deserialize)]
-struct ErrorAnswer {
-    error: Option<GraphError>,
-}
-
-#[derive(Deserialize)]
-struct GraphError {
-    #[serde(default)]
-    code: i64,
-    #[serde(default, alias = "subcode")]
-    error_subcode: i64,
-    #[serde(default)]
-    is_transient: bool,
-    #[serde(default)]
-    message: String,
-}
-
-/// Whether the answer is no error; `rejected` is what code 100 means for this request.
-fn accepted(answer: &Answer, rejected: Failure) -> Result<(), Failure> {
-    Facebook.judge(answer)?;
-    match answer.read_error::<ErrorAnswer>().error {
-        Some(GraphError { code: 100, .. }) => Err(rejected),
-        None if answer.status.is_success() => Ok(()),
-        _ => Err(Failure::Unreadable("facebook error")),
-    }
-}
-
-/// Meta's windows are rolling; a quarter of an hour is what its documentation advises.
-const BACK_OFF: u32 = 15 * 60;
-const TOKEN_LIMIT: Failure = Failure::limited(LimitReach::Token, BACK_OFF);
-/// How long nothing is written after Meta blocked something as abuse.
-const ABUSE_BACK_OFF: u32 = 6 * 60 * 60;
-
-impl GraphError {
-    /// Meta's table of codes and subcodes: what the error says of the token or the app, `None` where it
-    /// is one of the request alone.
-    fn means(&self, headers: &HeaderMap) -> Option<Failure> {
-        // limits come first: Meta marks them as transient too
-        if let Some(limit) = self.limit(headers) {
-            return Some(limit);
-        }
-        Some(match (self.code, self.error_subcode) {
-            // a wrong app secret has the code of an unknown error and is told by its words alone
-            (1, _) if self.message.contains("client secret") => Failure::AppRejected,
-            (101, _) => Failure::AppRejected,
-            (1 | 2 | 341, _) => Failure::Unavailable,
-            _ if self.is_transient => Failure::Unavailable,
-            (190, 458) => Failure::Dead(Reason::AppRemoved),
-            (190, 459 | 464) => Failure::Dead(Reason::Checkpoint),
-            (190, 460) => Failure::Dead(Reason::PasswordChanged),
-            (190, 463) => Failure::Dead(Reason::Expired),
-            (190, 492) => Failure::Dead(Reason::RoleLost),
-            (190 | 102, _) => Failure::Dead(Reason::RevokedByUser),
-            (10 | 200..=299, _) => Failure::Forbidden,
-            _ => return None,
-        })
-    }
-
-    /// The limit that it tells of.
-    fn limit(&self, headers: &HeaderMap) -> Option<Failure> {
-        match self.code {
-            4 => Some(Failure::limited(LimitReach::App, BACK_OFF)),
-            17 | 32 | 613 => Some(TOKEN_LIMIT),
-            80_001 | 80_002 | 80_006 => Some(Failure::limited(LimitReach::Token, time_to_regain_access(headers))),
-            368 => Some(Failure::limited(LimitReach::Token, ABUSE_BACK_OFF)),
-            _ => None,
-        }
-    }
-}
-
-/// What Meta counts for one use case of a Page or Instagram account.
-#[derive(Deserialize)]
-struct Usage {
-    /// In minutes.
-    #[serde(default)]
-    estimated_time_to_regain_access: u32,
-}
-
-/// The longest wait, in seconds, that the answer's usage header estimates, within a day, which is Meta's
-/// longest window; a quarter of an hour where it estimates none.
-fn time_to_regain_access(headers: &HeaderMap) -> u32 {
-    const DAY: u32 = 24 * 60 * 60;
-    let usage = headers.get("x-business-use-case-usage").map(HeaderValue::as_bytes);
-    let of_objects = usage.and_then(|json| serde_json::from_slice::<BTreeMap<String, Vec<Usage>>>(json).ok());
-    let minutes = of_objects.into_iter().flat_map(BTreeMap::into_values).flatten();
-    let longest = minutes.map(|usage| usage.estimated_time_to_regain_access).max().filter(|minutes| *minutes > 0);
-    longest.map_or(BACK_OFF, |minutes| minutes.saturating_mul(60).min(DAY))
 }

@@ -17,7 +17,11 @@ use super::{
     Account, Answer, Authorization, Credentials, Failure, Grant, Identity, LimitReach, Params, Provider, Reach,
     Redemption, Request, Talk, Terms, pinned,
 };
-use crate::{apps::App, token::Reason};
+use crate::{
+    apps::App,
+    profile::{Kind, ProfileId},
+    token::Reason,
+};
 
 const API: &str = "api.x.com";
 
@@ -25,6 +29,14 @@ pub(super) struct X;
 
 impl Provider for X {
     fn supports_pkce(&self) -> bool {
+        true
+    }
+
+    fn issuer(&self) -> Option<&'static str> {
+        None
+    }
+
+    fn spends_refresh_tokens(&self) -> bool {
         true
     }
 
@@ -66,23 +78,28 @@ impl Provider for X {
         })
     }
 
-    fn identify(&self, _app: &App, grant: &Grant, _now: Timestamp) -> Talk<Identity> {
+    fn identify(&self, _app: &App, _kind: Kind, grant: &Grant, _now: Timestamp) -> Talk<Identity> {
         let terms = grant.terms.clone();
-        let request = Request::new("x me", Method::GET, pinned(API, "/2/users/me"))
-            .authorized(Credentials::Bearer(grant.access_token.clone()))
-            .repeatable();
-        Talk::ask(request, move |answer| {
-            X.judge(&answer)?;
-            if !answer.status.is_success() {
-                return Err(Failure::Unreadable("x me"));
-            }
-            let Wrapped { data: me } = answer.read::<Wrapped>("x me")?;
-            let account = Account::read(me.id, &me.name).ok_or(Failure::Unreadable("x me"))?;
-            Ok(Talk::Done(Identity { account, terms }))
-        })
+        whoami(grant, move |account| Ok(Identity { account, terms, candidates: Vec::new() }))
     }
 
-    fn refresh(&self, app: &App, refresh_token: &SecretString, now: Timestamp) -> Option<Talk<Grant>> {
+    fn inspect(&self, _app: &App, profile: &ProfileId, grant: &Grant, _now: Timestamp) -> Talk<Terms> {
+        let id = profile.external_id().to_owned();
+        whoami(
+            grant,
+            move |account| {
+                if account.external_id == id { Ok(Terms::default()) } else { Err(Failure::Unreadable("x me")) }
+            },
+        )
+    }
+
+    fn refresh(
+        &self,
+        app: &App,
+        _profile: &ProfileId,
+        refresh_token: &SecretString,
+        now: Timestamp,
+    ) -> Option<Talk<Grant>> {
         let request = token_request("x refresh", "/2/oauth2/token", app)
             .form("grant_type", "refresh_token")
             .form("refresh_token", refresh_token.clone());
@@ -94,17 +111,8 @@ impl Provider for X {
         }))
     }
 
-    fn judge(&self, answer: &Answer) -> Result<(), Failure> {
-        match answer.status {
-            StatusCode::UNAUTHORIZED => Err(Failure::Dead(Reason::RevokedByUser)),
-            StatusCode::PAYMENT_REQUIRED => Err(OUT_OF_CREDITS),
-            // the scope, the app's tier or a policy: X does not say which
-            StatusCode::FORBIDDEN => Err(Failure::Forbidden),
-            StatusCode::TOO_MANY_REQUESTS => Err(Failure::limited(LimitReach::Token, wait(answer))),
-            status if status.is_server_error() => Err(Failure::Unavailable),
-            // any other refusal is of the request, not of the token
-            _ => Ok(()),
-        }
+    fn judge(&self, answer: &Answer, _now: Timestamp) -> Result<(), Failure> {
+        judge(answer)
     }
 
     fn params(&self) -> Option<Params> {
@@ -124,6 +132,35 @@ impl Provider for X {
                 failure => Err(failure),
             }
         })
+    }
+}
+
+/// Asks whose access token it is. X bills for this, so it is asked at a sign-in and when there is a doubt.
+fn whoami<T>(grant: &Grant, then: impl FnOnce(Account) -> Result<T, Failure> + Send + 'static) -> Talk<T> {
+    let request = Request::new("x me", Method::GET, pinned(API, "/2/users/me"))
+        .authorized(Credentials::Bearer(grant.access_token.clone()))
+        .repeatable();
+    Talk::ask(request, move |answer| {
+        judge(&answer)?;
+        if !answer.status.is_success() {
+            return Err(Failure::Unreadable("x me"));
+        }
+        let Wrapped { data: me } = answer.read::<Wrapped>("x me")?;
+        let account = Account::read(me.id, &me.name).ok_or(Failure::Unreadable("x me"))?;
+        then(account).map(Talk::Done)
+    })
+}
+
+fn judge(answer: &Answer) -> Result<(), Failure> {
+    match answer.status {
+        StatusCode::UNAUTHORIZED => Err(Failure::Dead(Reason::RevokedByUser)),
+        StatusCode::PAYMENT_REQUIRED => Err(OUT_OF_CREDITS),
+        // the scope, the app's tier or a policy: X does not say which
+        StatusCode::FORBIDDEN => Err(Failure::Forbidden),
+        StatusCode::TOO_MANY_REQUESTS => Err(Failure::limited(LimitReach::Token, wait(answer))),
+        status if status.is_server_error() => Err(Failure::Unavailable),
+        // any other refusal is of the request, not of the token
+        _ => Ok(()),
     }
 }
 
@@ -157,6 +194,7 @@ fn read_grant(answer: &Answer, now: Timestamp) -> Result<Grant, Failure> {
             access_expires_at: token.expires_in.map(|seconds| now + SignedDuration::from_secs(seconds.into())),
             // the refresh token rotates and is kept alive by a machine
             expires_at: None,
+            given_at: None,
         },
     })
 }

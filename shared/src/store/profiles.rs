@@ -8,7 +8,10 @@
 use std::collections::BTreeSet;
 
 use aws_config::SdkConfig;
-use aws_sdk_dynamodb::Client;
+use aws_sdk_dynamodb::{
+    Client,
+    types::{AttributeValue, TransactWriteItem},
+};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
@@ -105,6 +108,17 @@ pub struct Held {
     pub(super) arrivals: u64,
     /// Nobody asks the network how it is before.
     pub(super) check_after: Option<Timestamp>,
+}
+
+/// A token with the secret that it is given.
+pub struct Attached<'a> {
+    /// The token as it will be.
+    pub token: &'a Token,
+    /// The secret.
+    pub grant: &'a SealedGrant,
+    /// The token as it was read before, and the revocation of its grant where that ends nothing else. Whatever was
+    /// known of refreshing that grant goes with it.
+    pub replaced: Option<(&'a Held, Option<&'a Revocation>)>,
 }
 
 /// The Vault table.
@@ -242,38 +256,51 @@ impl Vault {
         Ok(keys)
     }
 
-    /// Makes profile and token exist, or gives them their new secret, and completes the session.
-    ///
-    /// `replaced` is the token as it was read before, and the revocation of its grant where that ends
-    /// nothing else. Whatever was known of refreshing that grant goes with it.
+    /// Makes profiles and tokens exist, or gives them their new secrets, and completes the session: all of it or
+    /// nothing.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when the session was completed meanwhile or the token changed.
-    #[expect(clippy::too_many_arguments, reason = "one transaction over four rows")]
+    /// [`StoreError::Conflict`] when the session was completed meanwhile or a token changed.
     pub async fn attach(
         &self,
         flows: &Flows,
         session: &ConnectSession,
-        token: &Token,
-        grant: &SealedGrant,
-        replaced: Option<(&Held, Option<Revocation>)>,
+        attached: &[Attached<'_>],
         ladder: &Ladder,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let key = TokenKey { tenant: session.tenant.clone(), profile: token.profile.clone(), token: token.id() };
-        let owner = aws_sdk_dynamodb::types::AttributeValue::Ss(vec![token.owner.to_string()]);
-        let profile = Change::new()
-            .set("tenant", text(key.tenant.as_str()))
-            .set("item", text(format!("{}#", key.profile)))
-            .set("profile", value(&key.profile)?)
-            .set("kind", value(&key.profile.kind())?)
-            .set("name", text(&token.name))
-            .add("owners", owner)
-            .in_transaction(&self.table, profile_key(&key.tenant, &key.profile))?;
+        let mut items = vec![flows.completing(session, now)?];
+        for Attached { token, grant, replaced } in attached {
+            let key = TokenKey { tenant: session.tenant.clone(), profile: token.profile.clone(), token: token.id() };
+            let owner = AttributeValue::Ss(vec![token.owner.to_string()]);
+            let profile = Change::new()
+                .set("tenant", text(key.tenant.as_str()))
+                .set("item", text(format!("{}#", key.profile)))
+                .set("profile", value(&key.profile)?)
+                .set("kind", value(&key.profile.kind())?)
+                .set("name", text(&token.name))
+                .add("owners", owner);
+            items.push(profile.in_transaction(&self.table, profile_key(&key.tenant, &key.profile))?);
+            items.push(self.attaching(&key, token, grant, *replaced, ladder)?);
+            if let Some((_, Some(revocation))) = replaced {
+                items.push(flows.revoking(revocation, now)?);
+            }
+        }
+        transact(&self.client, items).await
+    }
 
+    /// The part of a transaction that writes a token with its new secret.
+    fn attaching(
+        &self,
+        key: &TokenKey,
+        token: &Token,
+        grant: &SealedGrant,
+        replaced: Option<(&Held, Option<&Revocation>)>,
+        ladder: &Ladder,
+    ) -> Result<TransactWriteItem, StoreError> {
         let mut facts = write(token)?;
         let allow = facts.remove("allow").ok_or_else(|| super::unreadable("a token without switches"))?;
-        let cleared = ["reason", "cooling_until", "expires_at", "access_expires_at"];
+        let cleared = ["reason", "cooling_until", "expires_at", "access_expires_at", "given_at", "check_at"];
         let change = cleared
             .iter()
             .filter(|name| !facts.contains_key(**name))
@@ -287,43 +314,45 @@ impl Vault {
             .set("account", text(account))
             .set("sealed", sealed_fields(grant))
             .set("fence", number(token.generation));
-        let (change, revocation) = match replaced {
-            Some((before, revocation)) => {
-                let change = self.schedule_anew(change, &key, before, token, ladder);
-                (super::renewals::forget(change, before), revocation)
+        let change = match replaced {
+            Some((before, _)) => {
+                let kept = Token { allow: before.token.allow, ..token.clone() };
+                super::renewals::forget(self.schedule_anew(change, key, before, &kept, ladder), before)
             }
-            None => (self.schedule(change, &key, token, ladder).when_missing("generation"), None),
+            None => self.schedule(change, key, token, ladder).when_missing("generation"),
         };
-        let mut items =
-            vec![profile, change.in_transaction(&self.table, token_key(&key))?, flows.completing(session, now)?];
-        if let Some(revocation) = &revocation {
-            items.push(flows.revoking(revocation, now)?);
-        }
-        transact(&self.client, items).await
+        change.in_transaction(&self.table, token_key(key))
     }
 
-    /// Turns a switch of a token; tells the token as it is then, or `None` when there is none.
+    /// Turns switches of a token that was read before; tells the token as it is then.
     ///
     /// # Errors
-    /// When the table does not answer or the row cannot be read.
-    pub async fn allow(&self, key: &TokenKey, switches: &[(Switch, bool)]) -> Result<Option<Token>, StoreError> {
+    /// [`StoreError::Conflict`] when the token changed since it was read, or is gone.
+    pub async fn allow(
+        &self,
+        key: &TokenKey,
+        before: &Token,
+        switches: &[(Switch, bool)],
+        ladder: &Ladder,
+    ) -> Result<Token, StoreError> {
         let network = key.profile.kind().network();
-        let change = switches.iter().fold(Change::new().when_exists("generation"), |change, (switch, on)| {
-            let change =
-                change.set(&format!("allow.{}", switch.as_str()), aws_sdk_dynamodb::types::AttributeValue::Bool(*on));
-            match switch {
-                Switch::SearchAcquisition => {
-                    let pool = pool_key(&key.tenant, network, Use::SearchAcquisition);
-                    change.put("pool", on.then(|| text(pool)))
-                }
-                Switch::PrivateMessages => change,
+        let mut next = before.clone();
+        let mut change = Change::new().when("generation", "=", number(before.generation)).when(
+            "considered_at",
+            "=",
+            value(&before.considered_at)?,
+        );
+        for (switch, on) in switches {
+            change = change.set(&format!("allow.{}", switch.as_str()), AttributeValue::Bool(*on));
+            next.allow.turn(*switch, *on);
+            if *switch == Switch::SearchAcquisition {
+                let pool = pool_key(&key.tenant, network, Use::SearchAcquisition);
+                change = change.put("pool", on.then(|| text(pool)));
             }
-        });
-        match change.carry_out(&self.client, &self.table, token_key(key)).await {
-            Ok(item) => read(item).map(Some),
-            Err(StoreError::Conflict) => Ok(None),
-            Err(error) => Err(error),
         }
+        // what may be used is looked after
+        let change = self.schedule(change, key, &next, ladder);
+        read(change.carry_out(&self.client, &self.table, token_key(key)).await?)
     }
 
     /// Deletes a token and leaves its grant to be revoked from `at` on.

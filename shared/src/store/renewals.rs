@@ -20,7 +20,7 @@ use crate::{
     access::{Subject, TenantId},
     grant::{GrantPlace, SealedGrant},
     network::Terms,
-    profile::{ProfileId, TokenKind},
+    profile::{ProfileId, TokenKind, Upkeep},
     renewal::{Attempt, Renewal, Renewed, Stage},
     secret::SecretHash,
     token::{Happening, Ladder, Reason, State, Step, Token, TokenId},
@@ -106,7 +106,8 @@ impl Vault {
         self.step(key, change, |_| false).await
     }
 
-    /// Ends the attempt `fence` without a grant: what is known of its request, and when to ask again.
+    /// Ends the attempt without a grant: what is known of its request, and when to ask again. Where time is all that is
+    /// left to a token that cannot be renewed, its end is told from now on.
     ///
     /// # Errors
     /// When the table does not answer; the attempt then ends with its time.
@@ -116,8 +117,19 @@ impl Vault {
         held: &Held,
         attempt: Option<&Attempt>,
         retry_at: Timestamp,
+        now: Timestamp,
     ) -> Result<Stepped, StoreError> {
-        let change = unchanged(held)
+        let mut change = unchanged(held);
+        let token = &held.token;
+        if let (Upkeep::Ahead { .. }, None, Some(end)) =
+            (key.profile.kind().upkeep(), token.expires_at, token.access_expires_at)
+        {
+            // one failure is nobody's concern: only steps that are still to come speak
+            let next = Token { expires_at: Some(end), considered_at: now, ..token.clone() };
+            change = change.set("expires_at", value(&end)?).set("considered_at", value(&now)?);
+            change = self.schedule(change, key, &next, &Ladder::default());
+        }
+        let change = change
             .put("attempt", attempt.map(value).transpose()?)
             .set("failures", number(held.renewal.failures.saturating_add(1)))
             .set("retry_at", value(&retry_at)?);
@@ -214,12 +226,27 @@ impl Vault {
         self.step(key, change, |_| false).await
     }
 
-    /// Keeps what the network says of the grant now.
+    /// Keeps what the network says of the grant now, and when the sweep asks again, where it does.
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn learn(&self, key: &TokenKey, held: &Held, terms: &Terms) -> Result<Stepped, StoreError> {
-        let change = said(Change::new().when("generation", "=", number(held.token.generation)), terms)?;
+    pub async fn learn(
+        &self,
+        key: &TokenKey,
+        held: &Held,
+        terms: &Terms,
+        check_at: Option<Timestamp>,
+    ) -> Result<Stepped, StoreError> {
+        let mut next = Token { check_at, ..held.token.clone() };
+        next.expires_at = terms.expires_at.or(next.expires_at);
+        next.access_expires_at = terms.access_expires_at.or(next.access_expires_at);
+        let change = Change::new().when("generation", "=", number(held.token.generation)).when(
+            "considered_at",
+            "=",
+            value(&held.token.considered_at)?,
+        );
+        let change = said(change, terms)?.put("check_at", check_at.as_ref().map(value).transpose()?);
+        let change = self.schedule(change, key, &next, &Ladder::default());
         self.step(key, change, |_| false).await
     }
 
@@ -257,6 +284,16 @@ impl Vault {
         let access_expires_at = terms.access_expires_at.take();
         let change = said(change, &terms)?.put("access_expires_at", access_expires_at.as_ref().map(value).transpose()?);
         let mut next = Token { access_expires_at, ..held.token.clone() };
+        next.expires_at = terms.expires_at.or(next.expires_at);
+        next.given_at = terms.given_at.or(next.given_at);
+        // the end of the token that could not be renewed is not the new one's
+        let change = match key.profile.kind().upkeep() {
+            Upkeep::Ahead { .. } if terms.expires_at.is_none() => {
+                next.expires_at = None;
+                change.remove("expires_at")
+            }
+            _ => change,
+        };
         let change = match held.token.state.after(Happening::Found) {
             Some(state) => {
                 next.state = state;
@@ -314,9 +351,9 @@ pub(super) fn forget(change: Change, before: &Held) -> Change {
 
 /// What the network said of a grant; what it did not say stays as it was.
 fn said(change: Change, terms: &Terms) -> Result<Change, StoreError> {
-    let Terms { scopes, access_expires_at, expires_at } = terms;
+    let Terms { scopes, access_expires_at, expires_at, given_at } = terms;
     let change = if scopes.is_empty() { change } else { change.set("scopes", value(scopes)?) };
-    [("access_expires_at", access_expires_at), ("expires_at", expires_at)].into_iter().try_fold(
+    [("access_expires_at", access_expires_at), ("expires_at", expires_at), ("given_at", given_at)].into_iter().try_fold(
         change,
         |change, (name, at)| {
             Ok(match at {
