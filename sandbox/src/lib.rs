@@ -322,28 +322,40 @@ async fn listen(port: u16) -> Result<(TcpListener, u16), StartError> {
     })
 }
 
-/// Two apps a network, the first of which is used for connecting, with secrets that are made anew at every start.
+/// Two apps a network, the first of which is used for connecting, with secrets that are made anew at every start. The
+/// second at YouTube is in testing.
 fn apps(url: &str) -> Vec<App> {
     let random = Random::system();
-    let app = |network: Network, number: &str| App {
+    let app = |network: Network, suffix: &str, in_testing: bool| App {
         network,
-        client_id: format!("tokenward-sandbox-{}{number}", network.name()),
+        client_id: format!("tokenward-sandbox-{}{suffix}", network.name()),
         client_secret: random.token(),
         redirect_uri: format!("{url}/oauth/callback/{}", network.name()),
+        in_testing,
     };
-    Network::ALL.into_iter().flat_map(|network| ["", "-2"].map(|number| app(network, number))).collect()
+    let both = |network| match network {
+        Network::Youtube => [app(network, "", false), app(network, "-testing", true)],
+        _ => [app(network, "", false), app(network, "-2", false)],
+    };
+    Network::ALL.into_iter().flat_map(both).collect()
 }
 
-/// The apps as an operator would write them into the secret.
+/// The apps as an operator would write them into the secret: those of the networks that the product knows. One in
+/// testing connects nothing by itself.
 fn document(apps: &[App]) -> SecretString {
+    let known = |app: &&App| app.network.name().parse::<shared::profile::Network>().is_ok();
     let entry = |app: &App| {
-        json!({
+        let mut entry = json!({
             "network": app.network.name(),
             "client_id": app.client_id,
             "client_secret": app.client_secret.expose_secret(),
-        })
+        });
+        if app.in_testing {
+            entry["tokens"] = json!([]);
+        }
+        entry
     };
-    apps.iter().map(entry).collect::<Value>().to_string().into()
+    apps.iter().filter(known).map(entry).collect::<Value>().to_string().into()
 }
 
 fn aws_config(endpoint: &str) -> SdkConfig {

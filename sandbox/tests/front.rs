@@ -5,7 +5,7 @@
 use std::path::Path;
 
 use reqwest::{Client, Method, StatusCode, redirect::Policy};
-use sandbox::{Options, Sandbox, StartError, data::DataDir};
+use sandbox::{Options, Sandbox, StartError, data::DataDir, networks::Network};
 use serde_json::{Value, json};
 
 #[expect(clippy::disallowed_methods, reason = "a browser with nothing of the product in between")]
@@ -99,6 +99,11 @@ async fn a_door_refuses_what_it_does_not_understand_and_says_why() {
         (Method::PUT, "faults", json!({ "target": "x/token", "mode": "slow", "delay": 5 })),
         (Method::PUT, "faults", json!({ "target": "x/token", "mode": "status", "status": 42 })),
         (Method::POST, "networks/x/accounts/newsdesk", json!({ "event": "exploded" })),
+        (Method::POST, "networks/x/accounts/newsdesk", json!({ "event": "role_lost", "page": "2001" })),
+        (Method::POST, "networks/facebook/accounts/alice.meyer", json!({ "event": "role_lost" })),
+        (Method::POST, "networks/facebook/accounts/alice.meyer", json!({ "event": "role_lost", "page": 2001 })),
+        (Method::POST, "networks/facebook/accounts/alice.meyer", json!({ "event": "revoke", "page": "2001" })),
+        (Method::POST, "networks/youtube/accounts/harbour.tv", json!({ "event": "role_lost", "page": "2001" })),
         (Method::POST, "networks/x/accounts/nobody", json!({ "event": "revoke" })),
         (Method::POST, "networks/myspace/accounts/newsdesk", json!({ "event": "revoke" })),
     ] {
@@ -158,6 +163,51 @@ async fn the_start_page_shows_how_to_complete_a_session_and_never_what_a_strange
     assert!(!damaged.contains("rm -rf") && !damaged.contains("abc/complete"), "{damaged}");
     let refused = page(&sandbox, "/?connect_session=abc&error=%3Cscript%3E").await;
     assert!(refused.contains("&lt;script&gt;") && !refused.contains("<script>"), "{refused}");
+}
+
+#[tokio::test]
+async fn the_start_page_lists_every_account_of_every_network_and_what_can_happen_to_it() {
+    let sandbox = start().await;
+    let shown = page(&sandbox, "/").await;
+    for network in Network::ALL {
+        for name in network.accounts().iter().map(|account| account.name).chain(network.events()) {
+            assert!(shown.contains(&format!("<code>{name}</code>")), "{name} of {network:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_role_is_lost_by_its_door() {
+    let sandbox = start().await;
+    let lost = json!({ "event": "role_lost", "page": "2001" });
+    let happened = knock(&sandbox, Method::POST, "networks/facebook/accounts/alice.meyer", &lost).await;
+    assert_eq!(happened, (StatusCode::OK, json!({ "grants": [] })));
+}
+
+#[tokio::test]
+async fn every_network_is_found_and_counted_under_the_targets_that_can_be_struck() {
+    let sandbox = start().await;
+    for (path, target) in [
+        ("www.facebook.com/v26.0/dialog/oauth", "facebook/authorize"),
+        ("graph.facebook.com/v26.0/me/accounts", "facebook/accounts"),
+        ("graph.facebook.com/v26.0/2001", "facebook/page"),
+        ("www.instagram.com/oauth/authorize", "instagram/authorize"),
+        ("api.instagram.com/oauth/access_token", "instagram/token"),
+        ("graph.instagram.com/access_token", "instagram/long-lived"),
+        ("graph.instagram.com/refresh_access_token", "instagram/refresh"),
+        ("graph.instagram.com/v26.0/me", "instagram/me"),
+        ("accounts.google.com/o/oauth2/v2/auth", "youtube/authorize"),
+        ("oauth2.googleapis.com/token", "youtube/token"),
+        ("oauth2.googleapis.com/revoke", "youtube/revoke"),
+        ("oauth2.googleapis.com/tokeninfo", "youtube/tokeninfo"),
+        ("www.googleapis.com/youtube/v3/channels", "youtube/channels"),
+    ] {
+        let fault = json!({ "target": target, "mode": "status", "status": 418 });
+        assert_eq!(knock(&sandbox, Method::PUT, "faults", &fault).await.0, StatusCode::OK, "{target}");
+        let struck = browser().get(format!("{}/{path}", sandbox.networks_url())).send().await.unwrap();
+        assert_eq!(struck.status(), StatusCode::IM_A_TEAPOT, "{path}");
+        assert_eq!(sandbox.faults().counts()[target], 1, "{target}");
+    }
 }
 
 #[tokio::test]
