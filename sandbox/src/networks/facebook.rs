@@ -65,7 +65,8 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/graph.facebook.com/{version}/oauth/access_token", get(access_token).post(access_token))
         .route("/graph.facebook.com/{version}/debug_token", get(debug_token))
         .route("/graph.facebook.com/{version}/me", get(me))
-        .route("/graph.facebook.com/{version}/{user_id}/permissions", delete(permissions))
+        .route("/graph.facebook.com/{version}/{user_id}/permissions", get(permissions).delete(remove))
+        .route("/graph.facebook.com/{version}/{user_id}/permissions/{permission}", delete(withdraw))
         .route("/graph.facebook.com/{version}/{user_id}/accounts", get(pages::accounts))
         .route("/graph.facebook.com/{version}/{page_id}", get(pages::page))
         .route("/graph.facebook.com/{version}/{page_id}/posts", get(pages::posts))
@@ -83,7 +84,7 @@ pub(super) fn target(path: &str, query: &str, body: &[u8]) -> Option<&'static st
         "oauth/access_token" => Some("facebook/token"),
         "debug_token" => Some("facebook/debug_token"),
         "me" => Some("facebook/me"),
-        _ if path.ends_with("/permissions") => Some("facebook/permissions"),
+        _ if path.ends_with("/permissions") || path.contains("/permissions/") => Some("facebook/permissions"),
         _ if path.ends_with("/posts") => Some("facebook/posts"),
         _ if path.ends_with("/accounts") => Some("facebook/accounts"),
         _ if path.bytes().all(|byte| byte.is_ascii_digit()) => Some("facebook/page"),
@@ -301,31 +302,54 @@ async fn me(State(desk): State<Desk>, Path(_): Path<GraphVersion>, fields: Field
     }))
 }
 
-/// Ends every token that the person's consents to this app brought forth. An app access token may
-/// do so for anybody who consented.
+/// What the caller's consent allows.
 async fn permissions(
     State(desk): State<Desk>,
     Path((_, user_id)): Path<(GraphVersion, String)>,
     fields: Fields,
 ) -> Result<Json<Value>, GraphError> {
-    let unknown =
-        || GraphError::new(100, format!("Unsupported delete request. Object with ID '{user_id}' does not exist"));
-    let known = ACCOUNTS.iter().find(|account| account.id == user_id);
-    let (client_id, account) = match access(&fields).and_then(|token| app_of(&desk, token)) {
-        Some(app) => (app.client_id.clone(), known.ok_or_else(unknown)?),
-        None => {
-            let Caller { token, grant, account } = caller(&desk, &fields)?;
-            if token.page.is_some() {
-                return Err(unknown());
-            }
-            (grant.client_id, account)
-        }
-    };
-    if user_id != "me" && user_id != account.id {
-        return Err(unknown());
+    let Caller { token, grant, account } = caller(&desk, &fields)?;
+    if token.page.is_some() || (user_id != "me" && user_id != account.id) {
+        return Err(GraphError::no_object(&user_id));
     }
+    let granted = grant.scopes.iter().map(|scope| json!({"permission": scope, "status": "granted"}));
+    Ok(Json(json!({"data": granted.collect::<Vec<_>>()})))
+}
+
+/// Ends every token that the person's consents to this app brought forth.
+async fn remove(
+    State(desk): State<Desk>,
+    Path((_, user_id)): Path<(GraphVersion, String)>,
+    fields: Fields,
+) -> Result<Json<Value>, GraphError> {
+    let (client_id, account) = whose_permissions(&desk, &fields, &user_id)?;
     desk.book.change(|book| book.end_all(Network::Facebook, account.id, Some(&client_id), Ending::Removed));
     Ok(Json(json!({"success": true})))
+}
+
+/// Takes one permission out of the person's consents to this app, whose tokens live on without it.
+async fn withdraw(
+    State(desk): State<Desk>,
+    Path((_, user_id, permission)): Path<(GraphVersion, String, String)>,
+    fields: Fields,
+) -> Result<Json<Value>, GraphError> {
+    let (client_id, account) = whose_permissions(&desk, &fields, &user_id)?;
+    desk.book.change(|book| book.withdraw(Network::Facebook, account.id, &client_id, &permission));
+    Ok(Json(json!({"success": true})))
+}
+
+/// The app and the person whose permissions a request takes back. An app access token may do so for anybody who
+/// consented.
+fn whose_permissions(desk: &Desk, fields: &Fields, user_id: &str) -> Result<(String, &'static Account), GraphError> {
+    let unknown =
+        || GraphError::new(100, format!("Unsupported delete request. Object with ID '{user_id}' does not exist"));
+    if let Some(app) = access(fields).and_then(|token| app_of(desk, token)) {
+        let account = ACCOUNTS.iter().find(|account| account.id == user_id).ok_or_else(unknown)?;
+        return Ok((app.client_id.clone(), account));
+    }
+    let Caller { token, grant, account } = caller(desk, fields)?;
+    let own = token.page.is_none() && (user_id == "me" || user_id == account.id);
+    if own { Ok((grant.client_id, account)) } else { Err(unknown()) }
 }
 
 /// Whose living token, with its proof, makes a call: a person's, or that of a Page by way of a person.

@@ -329,6 +329,14 @@ impl Book {
         }
     }
 
+    /// Takes `scope` out of what the login `id` granted to the app `client_id`.
+    pub(super) fn withdraw(&mut self, network: Network, id: &str, client_id: &str, scope: &str) {
+        let of_app = |grant: &&mut Grant| grant.is_of(network, id) && grant.client_id == client_id;
+        for grant in self.grants.iter_mut().filter(of_app) {
+            grant.scopes.retain(|granted| granted != scope);
+        }
+    }
+
     /// Whether a grant lives that the login `id` gave to the app `client_id`.
     pub(super) fn knows(&self, network: Network, id: &str, client_id: &str) -> bool {
         let living = |grant: &Grant| grant.is_of(network, id) && grant.client_id == client_id && grant.ended.is_none();

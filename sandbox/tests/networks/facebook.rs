@@ -4,7 +4,7 @@ use sandbox::{
     faults::{Fault, Mode},
     networks::Network,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::world::{Answer, CHALLENGE, CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, VERIFIER, World, answer, but, error};
 
@@ -282,6 +282,23 @@ async fn an_app_access_token_may_delete_the_permissions_of_a_token_that_is_lost(
     let deleted = answer(world.delete("/graph.facebook.com/v26.0/1001/permissions", &[("access_token", &app)])).await;
     assert_eq!(deleted.json, json!({"success": true}));
     assert_eq!(error(&world.facebook_me(&token).await), (190, 458));
+}
+
+#[tokio::test]
+async fn one_permission_is_taken_back_and_the_tokens_live_on_without_it() {
+    let world = World::start().await;
+    let token = world.facebook_connects("alice.meyer").await;
+    let query = [("access_token", token.as_str()), ("appsecret_proof", &proof(&token))];
+    let granted =
+        async || answer(world.get("/graph.facebook.com/v26.0/me/permissions", &query)).await.json["data"].clone();
+    let status =
+        |names: &[&str]| names.iter().map(|name| json!({"permission": name, "status": "granted"})).collect::<Value>();
+    assert_eq!(granted().await, status(&["public_profile", "email", "pages_show_list"]));
+    let path = "/graph.facebook.com/v26.0/1001/permissions/pages_show_list";
+    assert_eq!(answer(world.delete(path, &query)).await.json, json!({"success": true}));
+    assert_eq!(granted().await, status(&["public_profile", "email"]));
+    assert_eq!(world.facebook_debugs(&token).await.json["data"]["scopes"], json!(["public_profile", "email"]));
+    assert_eq!(world.faults.counts()["facebook/permissions"], 3);
 }
 
 #[tokio::test]
