@@ -63,6 +63,10 @@ fn start(parts: &Parts, signed_in: Option<&Person>, told: &Markup) -> Markup {
         p { "Tokenward keeps the access tokens of social profiles alive, safe and usable. Here it runs with a cloud, "
             "networks and an identity provider that are all stand-ins on this machine: no account anywhere is needed, and "
             "nothing leaves it. The functions, routes and tables are the deployed ones." }
+        @for live in &parts.live {
+            p { b { (live.network.title()) " is live: " } "what is connected there is a real account, by way of the app "
+                code { (live.client_id) } ". Leave the clock alone meanwhile." }
+        }
         (told)
         ol.steps {
             li { h2 { "Be somebody" }
