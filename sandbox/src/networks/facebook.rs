@@ -2,7 +2,7 @@
 //!
 //! There is no refresh token: a short-lived token is exchanged for one of about sixty days, and
 //! then the person consents again. The traps that OAuth libraries fall into are kept: PKCE is dropped by
-//! the dialog and refused by the token endpoint, `expires_in` is left out for one account, and
+//! the dialog and refused by the token endpoint, `expires_in` is left out for one account and 0 for another, and
 //! every error is code and subcode rather than a status.
 //!
 //! Two clocks run: the token's, and that of the access to the person's data. When the second has run out the token is
@@ -35,10 +35,14 @@ pub(super) const ACCOUNTS: &[Account] = &[
     Account { name: "bob.stone", id: "1002", title: "Bob Stone" },
     Account { name: SILENT_ABOUT_EXPIRY, id: "1003", title: "Unknown Expiry" },
     Account { name: "pat.agency", id: "1004", title: "Pat Agency" },
+    Account { name: ZERO_EXPIRY, id: "1005", title: "Zero Expiry" },
 ];
 
 /// The account whose tokens come without `expires_in`.
 const SILENT_ABOUT_EXPIRY: &str = "unknown.expiry";
+
+/// The account whose tokens come with an `expires_in` of 0, which means no more than none.
+const ZERO_EXPIRY: &str = "zero.expiry";
 
 const PUBLIC_PROFILE: Scope = Scope { name: "public_profile", meaning: "Your name and picture", required: true };
 
@@ -222,8 +226,10 @@ fn issue(book: &mut Book, new: &str, token: Token, now: i64) -> Result<Value, Gr
     let grant = book.grant(token.grant);
     check_life(book, &token, grant, now)?;
     let mut answer = json!({"access_token": new, "token_type": "bearer"});
-    if grant.account().is_none_or(|account| account.name != SILENT_ABOUT_EXPIRY) {
-        answer["expires_in"] = token.expires_at.map(|end| end - now).into();
+    match grant.account().map(|account| account.name) {
+        Some(SILENT_ABOUT_EXPIRY) => {}
+        Some(ZERO_EXPIRY) => answer["expires_in"] = 0.into(),
+        _ => answer["expires_in"] = token.expires_at.map(|end| end - now).into(),
     }
     book.keep_token(new, token);
     Ok(answer)

@@ -355,21 +355,16 @@ fn living(desk: &Desk, secret: &str) -> Option<(Token, Grant)> {
 /// The channel of whoever calls; an account without one has no `items` rather than none in it.
 async fn channels(State(desk): State<Desk>, fields: Fields) -> Result<Json<Value>, Problem> {
     let account = caller(&desk, &fields)?;
-    let part = fields.query("part").ok_or(Problem {
+    let missing = |message| Problem {
         code: StatusCode::BAD_REQUEST,
         status: Some("INVALID_ARGUMENT"),
         reason: "missingRequiredParameter",
         domain: "youtube.parameter",
-        message: "No part was selected",
-    })?;
+        message,
+    };
+    let part = fields.query("part").ok_or_else(|| missing("No part was selected"))?;
     if fields.query("mine") != Some("true") {
-        return Err(Problem {
-            code: StatusCode::BAD_REQUEST,
-            status: Some("INVALID_ARGUMENT"),
-            reason: "missingRequiredParameter",
-            domain: "youtube.parameter",
-            message: "No filter selected. Expected one of: forHandle, mine, managedByMe, forUsername, id, mySubscribers",
-        });
+        return Err(missing("No filter selected. This one knows mine alone."));
     }
     let own = CHANNELS.iter().find(|(name, _)| *name == account.name);
     let mut list = json!({

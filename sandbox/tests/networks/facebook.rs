@@ -129,13 +129,15 @@ async fn a_long_lived_token_is_not_extended_by_exchanging_it_again() {
 }
 
 #[tokio::test]
-async fn one_account_gets_tokens_that_do_not_say_when_they_expire() {
+async fn two_accounts_get_tokens_that_do_not_say_when_they_expire() {
     let world = World::start().await;
-    let short = world.facebook_redeems(&world.facebook_code("unknown.expiry").await, &[]).await;
-    let long = world.facebook_extends(&short.string("access_token")).await;
-    assert_eq!((short.json.get("expires_in"), long.json.get("expires_in")), (None, None));
-    let introspection = world.facebook_debugs(&long.string("access_token")).await;
-    assert_eq!(introspection.json["data"]["expires_at"], world.now() + LONG);
+    for (account, said) in [("unknown.expiry", None), ("zero.expiry", Some(&json!(0)))] {
+        let short = world.facebook_redeems(&world.facebook_code(account).await, &[]).await;
+        let long = world.facebook_extends(&short.string("access_token")).await;
+        assert_eq!((short.json.get("expires_in"), long.json.get("expires_in")), (said, said), "{account}");
+        let introspection = world.facebook_debugs(&long.string("access_token")).await;
+        assert_eq!(introspection.json["data"]["expires_at"], world.now() + LONG, "{account}");
+    }
 }
 
 #[tokio::test]

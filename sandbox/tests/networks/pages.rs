@@ -322,6 +322,19 @@ async fn a_page_token_dies_with_the_session_and_the_consent_that_it_came_from() 
 }
 
 #[tokio::test]
+async fn deleting_the_permissions_of_a_person_ends_the_tokens_of_all_their_pages() {
+    let world = World::start().await;
+    let user_token = world.administrator("alice.meyer").await;
+    let (one, other) = (world.derives(&user_token, "2001").await, world.derives(&user_token, "2002").await);
+    let query = [("access_token", user_token.as_str()), ("appsecret_proof", &proof(&user_token))];
+    let deleted = answer(world.delete(&format!("{GRAPH}/1001/permissions"), &query)).await;
+    assert_eq!(deleted.json, json!({"success": true}));
+    for (page, token) in [("2001", one), ("2002", other)] {
+        assert_eq!(error(&world.graph(page, &token, &[]).await), (190, 458));
+    }
+}
+
+#[tokio::test]
 async fn a_lost_role_ends_the_tokens_for_that_page_and_takes_it_off_the_list() {
     let world = World::start().await;
     let user_token = world.administrator("alice.meyer").await;
