@@ -87,7 +87,7 @@ impl World {
 
     /// A world that keeps what happens in it.
     pub(crate) async fn at(data: DataDir) -> Self {
-        let sandbox = Sandbox::start(Options { port: 0, data }).await.unwrap();
+        let sandbox = Sandbox::start(Options { data, ..Options::default() }).await.unwrap();
         Self { sandbox: Arc::new(sandbox), http: client() }
     }
 

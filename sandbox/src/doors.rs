@@ -23,7 +23,12 @@ use crate::{Parts, faults::Fault, issuer::PEOPLE};
 /// What a fault can be put on.
 const TARGETS: &[(&str, &[&str])] = &[
     ("x", &["authorize", "token", "me", "revoke", "tweets"]),
-    ("facebook", &["authorize", "token", "long_lived_token", "debug_token", "me", "permissions", "posts"]),
+    (
+        "facebook",
+        &["authorize", "token", "long_lived_token", "debug_token", "me", "permissions", "accounts", "page", "posts"],
+    ),
+    ("instagram", &["authorize", "token", "long-lived", "refresh", "me"]),
+    ("youtube", &["authorize", "token", "revoke", "tokeninfo", "channels"]),
     ("issuer", &["openid-configuration", "jwks"]),
     ("dynamodb", &[]),
     ("kms", &[]),
@@ -181,12 +186,14 @@ async fn forget_calls(State(parts): World) -> StatusCode {
 #[serde(deny_unknown_fields)]
 struct Happening {
     event: String,
+    page: Option<String>,
 }
 
 /// Answers with what the network now lists for the account.
 async fn happen(State(parts): World, Path((network, account)): Path<(String, String)>, body: Bytes) -> Answer {
-    let Happening { event } = read(&body)?;
-    parts.networks.event(&network, &account, &event).map_err(|error| Refused::bad(&error))?;
+    let Happening { event, page } = read(&body)?;
+    let happened = parts.networks.event_at(&network, &account, &event, page.as_deref());
+    happened.map_err(|error| Refused::bad(&error))?;
     Ok(Json(json!({ "grants": parts.networks.grants(&network, &account) })))
 }
 
@@ -205,7 +212,15 @@ mod tests {
 
     #[test]
     fn a_fault_on_a_target_that_cannot_be_called_is_a_mistake() {
-        for target in ["x/token", "x/*", "facebook/long_lived_token", "dynamodb/UpdateItem", "kms/*", "issuer/jwks"] {
+        for target in [
+            "x/token",
+            "x/*",
+            "facebook/long_lived_token",
+            "instagram/long-lived",
+            "dynamodb/UpdateItem",
+            "kms/*",
+            "issuer/jwks",
+        ] {
             assert!(is_target(target), "{target}");
         }
         for target in ["", "x", "x/", "x/tokens", "kms/", "kms/a/b", "myspace/token", "*/*", "*"] {

@@ -189,6 +189,8 @@ impl Wiring<'_> {
     }
 
     fn endpoints(&self) -> Result<Endpoints, Fatal> {
-        Ok(Endpoints::loopback(self.variable("NETWORK_ENDPOINT")?)?)
+        let live = self.environment.and_then(|variables| variables.get("NETWORK_ENDPOINT_EXCEPT"));
+        let live = live.map(String::as_str).unwrap_or_default();
+        Ok(Endpoints::loopback(self.variable("NETWORK_ENDPOINT")?)?.except(live)?)
     }
 }

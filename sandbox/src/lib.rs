@@ -23,6 +23,7 @@ pub mod faults;
 pub mod functions;
 pub mod gateway;
 pub mod issuer;
+pub mod live;
 pub mod networks;
 mod pages;
 mod poller;
@@ -47,6 +48,7 @@ use crate::{
     functions::{Environment, Functions},
     gateway::{Gateway, Invocation},
     issuer::{AUDIENCE, Issuer},
+    live::LiveApp,
     networks::{App, Network, Networks},
     poller::Poller,
     template::Template,
@@ -62,6 +64,8 @@ pub struct Options {
     pub port: u16,
     /// Where everything is kept that shall outlive the process.
     pub data: DataDir,
+    /// The real apps at the networks that are reached instead of played.
+    pub live: Vec<LiveApp>,
 }
 
 /// Why a sandbox did not start.
@@ -101,6 +105,7 @@ struct Parts {
     url: String,
     networks_url: String,
     aws_endpoint: String,
+    live: Vec<LiveApp>,
     clock: MovableClock,
     faults: Faults,
     cloud: Cloud,
@@ -118,7 +123,7 @@ impl Sandbox {
     /// # Errors
     /// When a port is taken or what was kept cannot be read.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let Options { port, data } = options;
+        let Options { port, data, live } = options;
         let [front, networks, aws] = ports(port)?;
         let (front, front_port) = listen(front).await?;
         let (networks, networks_port) = listen(networks).await?;
@@ -134,7 +139,7 @@ impl Sandbox {
             dir: data.clone(),
             clock: clock.clock(),
             faults: faults.clone(),
-            secrets: [(APPS_SECRET.to_owned(), document(&apps))].into(),
+            secrets: [(APPS_SECRET.to_owned(), document(&apps, &live))].into(),
             senders: vec![SENDER.to_owned()],
         };
         let cloud = Cloud::start(aws, cloud).await?;
@@ -149,7 +154,8 @@ impl Sandbox {
         if !template.fits_tables(&dynamodb).await.map_err(tables)? {
             return Err(StartError::OtherVersion);
         }
-        let environment = environment(template, &url, &networks_url, &aws_endpoint, cloud.kms_key(), networks.issuer());
+        let kms_key = cloud.kms_key();
+        let environment = environment(template, &url, &networks_url, &aws_endpoint, kms_key, networks.issuer(), &live);
         // making the tables is nobody's call
         faults.forget_calls();
         let functions = Functions::wire(&aws, &environment, &clock.clock()).map_err(StartError::Functions)?;
@@ -161,6 +167,7 @@ impl Sandbox {
             url,
             networks_url,
             aws_endpoint,
+            live,
             clock,
             faults,
             cloud,
@@ -322,28 +329,41 @@ async fn listen(port: u16) -> Result<(TcpListener, u16), StartError> {
     })
 }
 
-/// Two apps a network, the first of which is used for connecting, with secrets that are made anew at every start.
+/// Two apps a network, the first of which is used for connecting, with secrets that are made anew at every start. The
+/// second at YouTube is in testing.
 fn apps(url: &str) -> Vec<App> {
     let random = Random::system();
-    let app = |network: Network, number: &str| App {
+    let app = |network: Network, suffix: &str, in_testing: bool| App {
         network,
-        client_id: format!("tokenward-sandbox-{}{number}", network.name()),
+        client_id: format!("tokenward-sandbox-{}{suffix}", network.name()),
         client_secret: random.token(),
         redirect_uri: format!("{url}/oauth/callback/{}", network.name()),
+        in_testing,
     };
-    Network::ALL.into_iter().flat_map(|network| ["", "-2"].map(|number| app(network, number))).collect()
+    let both = |network| match network {
+        Network::Youtube => [app(network, "", false), app(network, "-testing", true)],
+        _ => [app(network, "", false), app(network, "-2", false)],
+    };
+    Network::ALL.into_iter().flat_map(both).collect()
 }
 
-/// The apps as an operator would write them into the secret.
-fn document(apps: &[App]) -> SecretString {
-    let entry = |app: &App| {
-        json!({
-            "network": app.network.name(),
-            "client_id": app.client_id,
-            "client_secret": app.client_secret.expose_secret(),
-        })
+/// The apps as an operator would write them into the secret: the real one of a live network, and for the others that
+/// the product knows those of the stand-ins. One in testing connects nothing by itself.
+fn document(apps: &[App], live: &[LiveApp]) -> SecretString {
+    let entry = |network: &str, client_id: &str, client_secret: &SecretString| json!({ "network": network, "client_id": client_id, "client_secret": client_secret.expose_secret() });
+    let played = |app: &&App| {
+        let network = app.network.name().parse::<shared::profile::Network>();
+        network.is_ok_and(|network| live.iter().all(|live| live.network != network))
     };
-    apps.iter().map(entry).collect::<Value>().to_string().into()
+    let stand_ins = apps.iter().filter(played).map(|app| {
+        let mut entry = entry(app.network.name(), &app.client_id, &app.client_secret);
+        if app.in_testing {
+            entry["tokens"] = json!([]);
+        }
+        entry
+    });
+    let real = live.iter().map(|app| entry(app.network.as_str(), &app.client_id, &app.client_secret));
+    real.chain(stand_ins).collect::<Value>().to_string().into()
 }
 
 fn aws_config(endpoint: &str) -> SdkConfig {
@@ -364,7 +384,9 @@ fn environment(
     aws_endpoint: &str,
     kms_key: &str,
     issuer: &Issuer,
+    live: &[LiveApp],
 ) -> Environment {
+    let live = live.iter().map(|app| app.network.as_str()).collect::<Vec<_>>().join(",");
     let values: BTreeMap<&str, String> = [
         ("STAGE", "sandbox".to_owned()),
         ("PUBLIC_URL", url.to_owned()),
@@ -391,6 +413,9 @@ fn environment(
         // whoever has apps speaks to the networks
         if variables.contains_key("APPS_SECRET") {
             variables.insert("NETWORK_ENDPOINT".to_owned(), networks_url.to_owned());
+            if !live.is_empty() {
+                variables.insert("NETWORK_ENDPOINT_EXCEPT".to_owned(), live.clone());
+            }
         }
         variables
     };

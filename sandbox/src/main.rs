@@ -1,17 +1,20 @@
-//! `cargo run -p sandbox -- [--port 8787] [--data DIR]`: everything on this machine, until Ctrl-C.
+//! `cargo run -p sandbox -- [--port 8787] [--data DIR] [--live NETWORK]…`: everything on this machine, until Ctrl-C.
 
 use std::{error::Error, path::PathBuf, process::ExitCode, time::Duration};
 
-use sandbox::{Options, Sandbox, data::DataDir};
+use sandbox::{Options, Sandbox, data::DataDir, live::LiveApp};
+use shared::edge::optional_variable;
 
 const USAGE: &str = "\
 Tokenward on this machine: the product, a cloud and the networks, without an account anywhere.
 
-usage: cargo run -p sandbox -- [--port PORT] [--data DIR]
+usage: cargo run -p sandbox -- [--port PORT] [--data DIR] [--live NETWORK]…
 
-  --port PORT   the first of three ports in a row: pages and API, networks, AWS protocols (8787)
-  --data DIR    where everything is kept; delete it to begin again (.sandbox)
-  --help        this text
+  --port PORT      the first of three ports in a row: pages and API, networks, AWS protocols (8787)
+  --data DIR       where everything is kept; delete it to begin again (.sandbox)
+  --live NETWORK   reach this network with an app of your own (TOKENWARD_LIVE_<NETWORK>_CLIENT_ID and
+                   TOKENWARD_LIVE_<NETWORK>_CLIENT_SECRET) instead of its stand-in; may be repeated
+  --help           this text
 ";
 
 /// As the schedule in template.yaml.
@@ -20,6 +23,7 @@ const SWEEP_EVERY: Duration = Duration::from_mins(5);
 struct Arguments {
     port: u16,
     data: PathBuf,
+    live: Vec<LiveApp>,
 }
 
 enum Wish {
@@ -28,7 +32,7 @@ enum Wish {
 }
 
 fn wish(mut arguments: impl Iterator<Item = String>) -> Result<Wish, String> {
-    let mut wanted = Arguments { port: 8787, data: PathBuf::from(".sandbox") };
+    let mut wanted = Arguments { port: 8787, data: PathBuf::from(".sandbox"), live: Vec::new() };
     while let Some(name) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value"));
         match name.as_str() {
@@ -37,6 +41,10 @@ fn wish(mut arguments: impl Iterator<Item = String>) -> Result<Wish, String> {
                 wanted.port = port.parse().ok().filter(|port| *port > 0).ok_or(format!("{port:?} is no port"))?;
             }
             "--data" => wanted.data = value()?.into(),
+            "--live" => {
+                let app = LiveApp::from_environment(&value()?, optional_variable);
+                wanted.live.push(app.map_err(|error| error.to_string())?);
+            }
             "--help" | "-h" => return Ok(Wish::Help),
             _ => return Err(format!("{name:?} is not known here")),
         }
@@ -58,7 +66,7 @@ async fn main() -> ExitCode {
         }
     };
     tracing_subscriber::fmt().compact().with_max_level(tracing::Level::WARN).with_writer(std::io::stderr).init();
-    match run(&arguments).await {
+    match run(arguments).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("The sandbox stopped: {}", with_causes(&*error));
@@ -67,10 +75,14 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(Arguments { port, data }: &Arguments) -> Result<(), Box<dyn Error>> {
-    let dir = DataDir::at(data)?;
-    let sandbox = Sandbox::start(Options { port: *port, data: dir }).await?;
+async fn run(Arguments { port, data, live }: Arguments) -> Result<(), Box<dyn Error>> {
+    let dir = DataDir::at(&data)?;
+    let sandbox = Sandbox::start(Options { port, data: dir, live: live.clone() }).await?;
     println!("{}", banner(sandbox.url(), &data.display().to_string()));
+    for LiveApp { network, client_id, .. } in &live {
+        println!("  {network} is the live network, with your app {client_id}: it has to know the redirect URI");
+        println!("         {}/oauth/callback/{network}\n", sandbox.url());
+    }
     tokio::select! {
         () = keep_schedule(&sandbox) => {}
         stopping = tokio::signal::ctrl_c() => stopping?,

@@ -13,7 +13,10 @@ mod consent;
 mod facebook;
 mod fields;
 mod grants;
+mod instagram;
+mod meta;
 mod x;
+mod youtube;
 
 use std::{fmt, io, sync::Arc};
 
@@ -40,11 +43,15 @@ pub enum Network {
     X,
     /// Facebook.
     Facebook,
+    /// Instagram, by its own login.
+    Instagram,
+    /// YouTube, by Google's login.
+    Youtube,
 }
 
 impl Network {
     /// Every network of the sandbox.
-    pub const ALL: [Self; 2] = [Self::X, Self::Facebook];
+    pub const ALL: [Self; 4] = [Self::X, Self::Facebook, Self::Instagram, Self::Youtube];
 
     /// As it stands in paths and targets.
     #[must_use]
@@ -52,6 +59,8 @@ impl Network {
         match self {
             Self::X => "x",
             Self::Facebook => "facebook",
+            Self::Instagram => "instagram",
+            Self::Youtube => "youtube",
         }
     }
 
@@ -61,6 +70,8 @@ impl Network {
         match self {
             Self::X => "X",
             Self::Facebook => "Facebook",
+            Self::Instagram => "Instagram",
+            Self::Youtube => "YouTube",
         }
     }
 
@@ -70,11 +81,18 @@ impl Network {
         match self {
             Self::X => x::ACCOUNTS,
             Self::Facebook => facebook::ACCOUNTS,
+            Self::Instagram => instagram::ACCOUNTS,
+            Self::Youtube => youtube::ACCOUNTS,
         }
     }
 
     fn account_names(self) -> String {
         list(self.accounts().iter().map(|account| account.name))
+    }
+
+    /// The names of what can happen to an account there.
+    pub fn events(self) -> impl Iterator<Item = &'static str> {
+        Event::ALL.into_iter().filter(move |event| event.happens_at(self)).map(Event::name)
     }
 
     fn account(self, name: &str) -> Option<&'static Account> {
@@ -87,7 +105,7 @@ impl Network {
 pub struct Account {
     /// The login, and the choice on the consent page.
     pub name: &'static str,
-    /// The network's own id of it.
+    /// The network's own id of its login; at Google several channels may have one.
     pub id: &'static str,
     /// What the network displays.
     pub title: &'static str,
@@ -104,6 +122,8 @@ pub struct App {
     pub client_secret: SecretString,
     /// The only address to which the network sends a browser back.
     pub redirect_uri: String,
+    /// Not published yet: what is granted to it ends after seven days (Google).
+    pub in_testing: bool,
 }
 
 /// What the networks are started with.
@@ -140,7 +160,7 @@ pub struct UnknownApp {
     pub client_id: String,
 }
 
-/// An event was told to an account, and one of the three does not exist.
+/// An event was told to an account, and something of it does not exist.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UnknownEvent {
     /// No such network.
@@ -154,9 +174,25 @@ pub enum UnknownEvent {
         /// What was looked for.
         account: String,
     },
-    /// Nothing that can happen to an account.
-    #[error("there is no event {0:?} here, only {known}", known = list(Event::ALL.map(Event::name)))]
-    Event(String),
+    /// Nothing that can happen to an account there.
+    #[error("there is no event {event:?} here, only {}", list(.network.events()))]
+    Event {
+        /// Where the account is.
+        network: Network,
+        /// What was told.
+        event: String,
+    },
+    /// The event is about a Page, and the account has no role on that one.
+    #[error("{event} needs a Page on which {account} has a role: {}", list(facebook::administered_by(account)))]
+    Page {
+        /// Whose Pages were looked through.
+        account: &'static str,
+        /// What was told.
+        event: &'static str,
+    },
+    /// The event is about no Page.
+    #[error("{0} is about no Page")]
+    NoPage(&'static str),
 }
 
 fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
@@ -169,16 +205,33 @@ enum Event {
     /// The person removes the app in the network's settings.
     Revoke,
     /// The person sets a new password. What X does then is not documented; here every grant ends,
-    /// as at Facebook.
+    /// as at Facebook. At Google nothing ends.
     PasswordChanged,
     /// The network wants the person to sign in and settle something first.
     Checkpoint,
-    /// The checkpoint is settled. What ended stays ended.
+    /// The checkpoint is settled, roles are given back, the app is published. What ended stays ended.
     Restore,
+    /// The access tokens, or those for one Page, end before their time.
+    Expired,
+    /// The person was away for so long that the app may not see their data any more.
+    DataAccessExpired,
+    /// The person is taken off a Page.
+    RoleLost,
+    /// From now on apps count as not published for this person.
+    AppInTesting,
 }
 
 impl Event {
-    const ALL: [Self; 4] = [Self::Revoke, Self::PasswordChanged, Self::Checkpoint, Self::Restore];
+    const ALL: [Self; 8] = [
+        Self::Revoke,
+        Self::PasswordChanged,
+        Self::Checkpoint,
+        Self::Restore,
+        Self::Expired,
+        Self::DataAccessExpired,
+        Self::RoleLost,
+        Self::AppInTesting,
+    ];
 
     fn name(self) -> &'static str {
         match self {
@@ -186,6 +239,31 @@ impl Event {
             Self::PasswordChanged => "password_changed",
             Self::Checkpoint => "checkpoint",
             Self::Restore => "restore",
+            Self::Expired => "expired",
+            Self::DataAccessExpired => "data_access_expired",
+            Self::RoleLost => "role_lost",
+            Self::AppInTesting => "app_in_testing",
+        }
+    }
+
+    fn happens_at(self, network: Network) -> bool {
+        match self {
+            Self::DataAccessExpired | Self::RoleLost => network == Network::Facebook,
+            Self::AppInTesting => network == Network::Youtube,
+            Self::Revoke | Self::PasswordChanged | Self::Checkpoint | Self::Restore | Self::Expired => true,
+        }
+    }
+
+    /// The Page that it is about, if the account has a role there.
+    fn page<'a>(self, account: &'static Account, page: Option<&'a str>) -> Result<Option<&'a str>, UnknownEvent> {
+        let known = |page: &str| facebook::administered_by(account.name).any(|own| own == page);
+        match (self, page) {
+            (Self::RoleLost | Self::Expired, Some(page)) if known(page) => Ok(Some(page)),
+            (Self::RoleLost, _) | (Self::Expired, Some(_)) => {
+                Err(UnknownEvent::Page { account: account.name, event: self.name() })
+            }
+            (_, Some(_)) => Err(UnknownEvent::NoPage(self.name())),
+            (_, None) => Ok(None),
         }
     }
 }
@@ -213,7 +291,8 @@ impl Networks {
         };
         desk.see_client_secrets();
         let issuer = Issuer::open(&dir, format!("http://{}/issuer", listener.local_addr()?), clock.clone())?;
-        let router = x::routes().merge(facebook::routes()).with_state(desk.clone()).merge(issuer.routes());
+        let networks = x::routes().merge(facebook::routes()).merge(instagram::routes()).merge(youtube::routes());
+        let router = networks.with_state(desk.clone()).merge(issuer.routes());
         let serving = tokio::spawn(faults::serve(listener, router, Faulty { faults, name, clock, throttled }));
         Ok(Self { desk, issuer, serving })
     }
@@ -224,21 +303,37 @@ impl Networks {
         &self.issuer
     }
 
-    /// Lets something happen to an account: `revoke`, `password_changed`, `checkpoint`, `restore`.
+    /// Lets something happen to an account: `revoke`, `password_changed`, `checkpoint`, `restore`, `expired`, and what
+    /// else happens at that network alone.
     ///
     /// # Errors
     /// When the network, the account or the event does not exist; the error lists those that do.
     pub fn event(&self, network: &str, account: &str, event: &str) -> Result<(), UnknownEvent> {
+        self.event_at(network, account, event, None)
+    }
+
+    /// Lets something happen to an account that is about a Page: `role_lost` always is, `expired` may be.
+    ///
+    /// # Errors
+    /// As for [`Self::event`], and when the account has no role on the Page, or the event is not about one.
+    pub fn event_at(&self, network: &str, account: &str, event: &str, page: Option<&str>) -> Result<(), UnknownEvent> {
         let (network, account) = find(network, account)?;
         let event = Event::ALL
             .into_iter()
-            .find(|known| known.name() == event)
-            .ok_or_else(|| UnknownEvent::Event(event.to_owned()))?;
+            .find(|known| known.name() == event && known.happens_at(network))
+            .ok_or_else(|| UnknownEvent::Event { network, event: event.to_owned() })?;
+        let page = event.page(account, page)?;
+        let (id, now) = (account.id, self.desk.now());
         self.desk.book.change(|book| match event {
-            Event::Revoke => book.end_all(network, account.name, None, Ending::Removed),
-            Event::PasswordChanged => book.end_all(network, account.name, None, Ending::PasswordChanged),
-            Event::Checkpoint => book.hold(network, account.name),
-            Event::Restore => book.release(network, account.name),
+            Event::Revoke => book.end_all(network, id, None, Ending::Removed),
+            Event::PasswordChanged if network == Network::Youtube => {}
+            Event::PasswordChanged => book.end_all(network, id, None, Ending::PasswordChanged),
+            Event::Checkpoint => book.hold(network, id),
+            Event::Restore => book.restore(network, id),
+            Event::Expired => book.expire(network, id, page, now),
+            Event::DataAccessExpired => book.close_data(network, id, now),
+            Event::RoleLost => page.into_iter().for_each(|page| book.lose_role(id, page)),
+            Event::AppInTesting => book.test(network, id),
         });
         Ok(())
     }
@@ -299,6 +394,8 @@ fn name(parts: &Parts, body: &[u8]) -> Option<Call> {
         "www.facebook.com" | "graph.facebook.com" => {
             facebook::target(path, parts.uri.query().unwrap_or_default(), body)?
         }
+        "www.instagram.com" | "api.instagram.com" | "graph.instagram.com" => instagram::target(path)?,
+        "accounts.google.com" | "oauth2.googleapis.com" | "www.googleapis.com" => youtube::target(path)?,
         "issuer" => Issuer::target(path)?,
         _ => return None,
     };
@@ -308,7 +405,9 @@ fn name(parts: &Parts, body: &[u8]) -> Option<Call> {
 fn throttled(call: &Call, now: Timestamp) -> Response {
     match call.target.split('/').next() {
         Some("x") => x::throttled(now),
-        Some("facebook") => facebook::throttled(),
+        Some("facebook") => facebook::throttled(&call.target),
+        Some("instagram") => instagram::throttled(&call.target),
+        Some("youtube") => youtube::throttled(&call.target),
         _ => StatusCode::TOO_MANY_REQUESTS.into_response(),
     }
 }

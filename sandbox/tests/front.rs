@@ -2,11 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
-use std::path::Path;
+use std::{collections::BTreeMap, path::Path, process::Command};
 
 use reqwest::{Client, Method, StatusCode, redirect::Policy};
-use sandbox::{Options, Sandbox, StartError, data::DataDir};
+use sandbox::{Options, Sandbox, StartError, data::DataDir, live::LiveApp, networks::Network};
 use serde_json::{Value, json};
+use url::Url;
 
 #[expect(clippy::disallowed_methods, reason = "a browser with nothing of the product in between")]
 fn browser() -> Client {
@@ -18,7 +19,7 @@ async fn start() -> Sandbox {
 }
 
 async fn start_at(path: &Path) -> Sandbox {
-    Sandbox::start(Options { port: 0, data: DataDir::at(path).unwrap() }).await.unwrap()
+    Sandbox::start(Options { data: DataDir::at(path).unwrap(), ..Options::default() }).await.unwrap()
 }
 
 async fn knock(sandbox: &Sandbox, method: Method, door: &str, body: &Value) -> (StatusCode, Value) {
@@ -36,14 +37,14 @@ async fn page(sandbox: &Sandbox, path: &str) -> String {
 async fn a_taken_port_is_named_and_so_is_the_way_out() {
     let first = start().await;
     let port = first.url().rsplit(':').next().unwrap().parse().unwrap();
-    let error = Sandbox::start(Options { port, data: DataDir::memory() }).await.unwrap_err();
+    let error = Sandbox::start(Options { port, ..Options::default() }).await.unwrap_err();
     assert!(matches!(error, StartError::PortTaken(taken) if taken == port), "{error:?}");
     assert!(error.to_string().contains(&port.to_string()) && error.to_string().contains("--port"), "{error}");
 }
 
 #[tokio::test]
 async fn three_ports_must_fit_behind_the_first() {
-    let error = Sandbox::start(Options { port: 65_534, data: DataDir::memory() }).await.unwrap_err();
+    let error = Sandbox::start(Options { port: 65_534, ..Options::default() }).await.unwrap_err();
     assert!(matches!(error, StartError::NoSuchPort(65_534)), "{error:?}");
 }
 
@@ -56,7 +57,8 @@ async fn tables_of_another_version_are_named_and_so_is_the_way_out() {
     let drop = aws_sdk_dynamodb::types::GlobalSecondaryIndexUpdate::builder().delete(drop).build();
     dynamodb.update_table().table_name("Vault").global_secondary_index_updates(drop).send().await.unwrap();
     before.stop().await;
-    let error = Sandbox::start(Options { port: 0, data: DataDir::at(dir.path()).unwrap() }).await.unwrap_err();
+    let error =
+        Sandbox::start(Options { data: DataDir::at(dir.path()).unwrap(), ..Options::default() }).await.unwrap_err();
     assert!(matches!(error, StartError::OtherVersion), "{error:?}");
     assert!(error.to_string().contains("delete it"), "{error}");
 }
@@ -99,6 +101,11 @@ async fn a_door_refuses_what_it_does_not_understand_and_says_why() {
         (Method::PUT, "faults", json!({ "target": "x/token", "mode": "slow", "delay": 5 })),
         (Method::PUT, "faults", json!({ "target": "x/token", "mode": "status", "status": 42 })),
         (Method::POST, "networks/x/accounts/newsdesk", json!({ "event": "exploded" })),
+        (Method::POST, "networks/x/accounts/newsdesk", json!({ "event": "role_lost", "page": "2001" })),
+        (Method::POST, "networks/facebook/accounts/alice.meyer", json!({ "event": "role_lost" })),
+        (Method::POST, "networks/facebook/accounts/alice.meyer", json!({ "event": "role_lost", "page": 2001 })),
+        (Method::POST, "networks/facebook/accounts/alice.meyer", json!({ "event": "revoke", "page": "2001" })),
+        (Method::POST, "networks/youtube/accounts/harbour.tv", json!({ "event": "role_lost", "page": "2001" })),
         (Method::POST, "networks/x/accounts/nobody", json!({ "event": "revoke" })),
         (Method::POST, "networks/myspace/accounts/newsdesk", json!({ "event": "revoke" })),
     ] {
@@ -161,6 +168,51 @@ async fn the_start_page_shows_how_to_complete_a_session_and_never_what_a_strange
 }
 
 #[tokio::test]
+async fn the_start_page_lists_every_account_of_every_network_and_what_can_happen_to_it() {
+    let sandbox = start().await;
+    let shown = page(&sandbox, "/").await;
+    for network in Network::ALL {
+        for name in network.accounts().iter().map(|account| account.name).chain(network.events()) {
+            assert!(shown.contains(&format!("<code>{name}</code>")), "{name} of {network:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_role_is_lost_by_its_door() {
+    let sandbox = start().await;
+    let lost = json!({ "event": "role_lost", "page": "2001" });
+    let happened = knock(&sandbox, Method::POST, "networks/facebook/accounts/alice.meyer", &lost).await;
+    assert_eq!(happened, (StatusCode::OK, json!({ "grants": [] })));
+}
+
+#[tokio::test]
+async fn every_network_is_found_and_counted_under_the_targets_that_can_be_struck() {
+    let sandbox = start().await;
+    for (path, target) in [
+        ("www.facebook.com/v26.0/dialog/oauth", "facebook/authorize"),
+        ("graph.facebook.com/v26.0/me/accounts", "facebook/accounts"),
+        ("graph.facebook.com/v26.0/2001", "facebook/page"),
+        ("www.instagram.com/oauth/authorize", "instagram/authorize"),
+        ("api.instagram.com/oauth/access_token", "instagram/token"),
+        ("graph.instagram.com/access_token", "instagram/long-lived"),
+        ("graph.instagram.com/refresh_access_token", "instagram/refresh"),
+        ("graph.instagram.com/v26.0/me", "instagram/me"),
+        ("accounts.google.com/o/oauth2/v2/auth", "youtube/authorize"),
+        ("oauth2.googleapis.com/token", "youtube/token"),
+        ("oauth2.googleapis.com/revoke", "youtube/revoke"),
+        ("oauth2.googleapis.com/tokeninfo", "youtube/tokeninfo"),
+        ("www.googleapis.com/youtube/v3/channels", "youtube/channels"),
+    ] {
+        let fault = json!({ "target": target, "mode": "status", "status": 418 });
+        assert_eq!(knock(&sandbox, Method::PUT, "faults", &fault).await.0, StatusCode::OK, "{target}");
+        let struck = browser().get(format!("{}/{path}", sandbox.networks_url())).send().await.unwrap();
+        assert_eq!(struck.status(), StatusCode::IM_A_TEAPOT, "{path}");
+        assert_eq!(sandbox.faults().counts()[target], 1, "{target}");
+    }
+}
+
+#[tokio::test]
 async fn opening_the_link_of_a_mail_begins_nothing() {
     let sandbox = start().await;
     let asked = page(&sandbox, "/reauthenticate?profile=facebook_user-1001&token=acquisition").await;
@@ -183,6 +235,62 @@ async fn what_the_api_refuses_is_shown_in_its_own_words() {
     assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
     let shown = refused.text().await.unwrap();
     assert!(shown.contains("Not allowed") && shown.contains("responder or manager"), "{shown}");
+}
+
+/// Where somebody who begins to connect an account is sent.
+async fn departs(sandbox: &Sandbox, kind: &str, token: &str) -> Url {
+    let alice = sandbox.issuer().sign_in("alice").unwrap();
+    let wish = json!({ "kind": kind, "token": token, "return_url": format!("{}/", sandbox.url()) });
+    let asking = browser().post(format!("{}/v1/connect-sessions", sandbox.url())).bearer_auth(alice).json(&wish);
+    let session: Value = serde_json::from_str(&asking.send().await.unwrap().text().await.unwrap()).unwrap();
+    let start = browser().get(session["connect_url"].as_str().unwrap()).send().await.unwrap();
+    Url::parse(start.headers()["location"].to_str().unwrap()).unwrap()
+}
+
+// S18
+#[tokio::test]
+async fn a_live_network_is_reached_with_the_real_app_and_every_other_stays_on_this_machine() {
+    let app =
+        LiveApp { network: shared::profile::Network::X, client_id: "real".into(), client_secret: "secret".into() };
+    let sandbox = Sandbox::start(Options { live: vec![app], ..Options::default() }).await.unwrap();
+
+    let to_x = departs(&sandbox, "x_profile", "interaction").await;
+    assert_eq!((to_x.scheme(), to_x.host_str(), to_x.path()), ("https", Some("x.com"), "/i/oauth2/authorize"));
+    let asked: BTreeMap<_, _> = to_x.query_pairs().into_owned().collect();
+    assert_eq!(asked["client_id"], "real");
+    assert_eq!(asked["redirect_uri"], format!("{}/oauth/callback/x", sandbox.url()));
+    let to_facebook = departs(&sandbox, "facebook_user", "acquisition").await;
+    assert!(
+        to_facebook.as_str().starts_with(&format!("{}/www.facebook.com/", sandbox.networks_url())),
+        "{to_facebook}"
+    );
+
+    for (function, given) in sandbox.environment() {
+        let told = given.get("NETWORK_ENDPOINT_EXCEPT").map(String::as_str);
+        assert_eq!(told, given.contains_key("NETWORK_ENDPOINT").then_some("x"), "{function}");
+    }
+    let store = aws_sdk_secretsmanager::Client::new(sandbox.aws_config());
+    let secret = store.get_secret_value().secret_id("tokenward/apps").send().await.unwrap().secret_string.unwrap();
+    let apps: Vec<Value> = serde_json::from_str(&secret).unwrap();
+    let of_x: Vec<_> = apps.iter().filter(|app| app["network"] == "x").collect();
+    assert_eq!(of_x, [&json!({ "network": "x", "client_id": "real", "client_secret": "secret" })]);
+    assert!(apps.iter().any(|app| app["network"] == "facebook"), "the others keep theirs");
+    assert!(page(&sandbox, "/").await.contains("X is live"));
+}
+
+#[test]
+fn a_live_network_without_credentials_is_a_mistake_that_names_them() {
+    for (name, set, said) in [
+        ("x", None, "set TOKENWARD_LIVE_X_CLIENT_ID and TOKENWARD_LIVE_X_CLIENT_SECRET"),
+        ("facebook", Some("TOKENWARD_LIVE_FACEBOOK_CLIENT_ID"), "set TOKENWARD_LIVE_FACEBOOK_CLIENT_SECRET"),
+        ("myspace", None, "there is no network \"myspace\""),
+    ] {
+        let mut sandbox = Command::new(env!("CARGO_BIN_EXE_sandbox"));
+        sandbox.args(["--live", name]).env_clear().envs(set.map(|variable| (variable, "an-id")));
+        let ended = sandbox.output().unwrap();
+        let words = String::from_utf8(ended.stderr).unwrap();
+        assert_eq!((ended.status.code(), words.contains(said)), (Some(2), true), "{words}");
+    }
 }
 
 #[tokio::test]

@@ -19,7 +19,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     network::{Answer, Credentials, Failure, Grant, Request, Talk},
-    profile::Network,
+    profile::{Network, Unknown},
 };
 
 /// The longest that one request may take.
@@ -38,9 +38,13 @@ const BODY_LIMIT: usize = 256 * 1024;
 /// How often a harmless request is asked in all.
 const ATTEMPTS: u32 = 3;
 
-/// Where the networks are.
+/// Where the networks are: at their own addresses, or on loopback.
 #[derive(Clone, Debug, Default)]
-pub struct Endpoints(Option<Url>);
+pub struct Endpoints {
+    stand_in: Option<Url>,
+    /// The networks that are at their own addresses all the same.
+    live: Vec<Network>,
+}
 
 /// An endpoint that is not on loopback.
 #[derive(Debug, thiserror::Error)]
@@ -51,7 +55,7 @@ impl Endpoints {
     /// The networks' own addresses.
     #[must_use]
     pub fn pinned() -> Self {
-        Self(None)
+        Self::default()
     }
 
     /// A stand-in of the networks: `https://HOST/PATH` becomes `<base>/HOST/PATH`.
@@ -67,14 +71,23 @@ impl Endpoints {
             Some(Host::Domain(_)) | None => false,
         };
         let plain = url.scheme() == "http" && url.path() == "/" && url.query().is_none() && url.username().is_empty();
-        (loopback && plain).then_some(Self(Some(url))).ok_or(NotLoopback)
+        (loopback && plain).then_some(Self { stand_in: Some(url), live: Vec::new() }).ok_or(NotLoopback)
     }
 
-    /// Where a pinned address is reached.
+    /// Leaves the networks of a comma-separated list at their own addresses, whatever stands in for the others.
+    ///
+    /// # Errors
+    /// When the list names something else than a network.
+    pub fn except(mut self, networks: &str) -> Result<Self, Unknown> {
+        self.live = networks.split(',').filter(|name| !name.is_empty()).map(str::parse).collect::<Result<_, _>>()?;
+        Ok(self)
+    }
+
+    /// Where a pinned address of `network` is reached.
     #[must_use]
-    pub fn locate(&self, pinned: &Url) -> Url {
-        let Some(base) = &self.0 else { return pinned.clone() };
-        let mut url = base.clone();
+    pub fn locate(&self, network: Network, pinned: &Url) -> Url {
+        let stand_in = self.stand_in.as_ref().filter(|_| !self.live.contains(&network));
+        let Some(mut url) = stand_in.cloned() else { return pinned.clone() };
         url.set_path(&format!("{}{}", pinned.host_str().unwrap_or_default(), pinned.path()));
         url.set_query(pinned.query());
         url
@@ -109,10 +122,10 @@ impl Exchange {
         Ok(Self { http, endpoints })
     }
 
-    /// Where a browser finds a pinned address.
+    /// Where a browser finds a pinned address of `network`.
     #[must_use]
-    pub fn locate(&self, pinned: &Url) -> Url {
-        self.endpoints.locate(pinned)
+    pub fn locate(&self, network: Network, pinned: &Url) -> Url {
+        self.endpoints.locate(network, pinned)
     }
 
     /// Carries out a conversation with `network`.
@@ -168,7 +181,7 @@ impl Exchange {
         let mut failure = Failure::Unavailable;
         for attempt in 1..=attempts {
             let limit = deadline.min(Instant::now() + request_limit);
-            match timeout_at(limit, self.send(request)).await {
+            match timeout_at(limit, self.send(network, request)).await {
                 Ok(Ok(answer)) if !answer.status.is_server_error() || attempt == attempts => return Ok(answer),
                 Ok(Ok(answer)) => tracing::warn!(?request, attempt, status = answer.status.as_u16(), "asking again"),
                 Ok(Err(error)) => {
@@ -189,8 +202,8 @@ impl Exchange {
         Err(failure)
     }
 
-    async fn send(&self, request: &Request) -> Result<Answer, reqwest::Error> {
-        let mut url = self.endpoints.locate(&request.url);
+    async fn send(&self, network: Network, request: &Request) -> Result<Answer, reqwest::Error> {
+        let mut url = self.endpoints.locate(network, &request.url);
         for (name, value) in &request.query {
             url.query_pairs_mut().append_pair(name, value.expose_secret());
         }
@@ -293,8 +306,31 @@ mod tests {
     fn a_stand_in_serves_every_host_below_its_own_path() {
         let endpoints = Endpoints::loopback("http://127.0.0.1:8788").unwrap();
         let pinned = Url::parse("https://api.x.com/2/users/me?a=b").unwrap();
-        assert_eq!(endpoints.locate(&pinned).as_str(), "http://127.0.0.1:8788/api.x.com/2/users/me?a=b");
-        assert_eq!(Endpoints::pinned().locate(&pinned), pinned);
+        assert_eq!(endpoints.locate(Network::X, &pinned).as_str(), "http://127.0.0.1:8788/api.x.com/2/users/me?a=b");
+        assert_eq!(Endpoints::pinned().locate(Network::X, &pinned), pinned);
+    }
+
+    // S18
+    #[test]
+    fn a_live_network_is_at_its_pinned_address_and_every_other_on_loopback() {
+        let loopback = || Endpoints::loopback("http://127.0.0.1:8788").unwrap();
+        for live in ["", "x", "facebook", "x,facebook"] {
+            let endpoints = loopback().except(live).unwrap();
+            for network in Network::ALL {
+                for host in network.hosts() {
+                    let pinned = Url::parse(&format!("https://{host}/path?a=b")).unwrap();
+                    let expected = if live.split(',').any(|name| name == network.as_str()) {
+                        pinned.to_string()
+                    } else {
+                        format!("http://127.0.0.1:8788/{host}/path?a=b")
+                    };
+                    assert_eq!(endpoints.locate(network, &pinned).as_str(), expected, "{network} while {live} is live");
+                }
+            }
+        }
+        for list in ["myspace", "x,myspace", "https://evil.example", "http://127.0.0.1:8788"] {
+            assert!(loopback().except(list).is_err(), "{list}");
+        }
     }
 
     // S18

@@ -115,7 +115,7 @@ impl Start {
         };
         self.flows.depart(&session, departure, now).await.map_err(Obstacle::from_failure)?;
         let mut response =
-            edge::see_other(self.endpoints.locate(&url).as_str()).map_err(|_| Obstacle::Misconfigured)?;
+            edge::see_other(self.endpoints.locate(network, &url).as_str()).map_err(|_| Obstacle::Misconfigured)?;
         cookie.set(response.headers_mut(), STEP_LIMIT);
         Ok(response)
     }

@@ -1,6 +1,6 @@
 //! The consent page of a network, and the way back to the app.
 //!
-//! Both networks ask the same question in the same form; what differs is which requests they
+//! All networks ask the same question in the same form; what differs is which requests they
 //! accept. A browser is only ever sent to the address that was registered for the app: while that
 //! is in doubt, the answer is a page.
 
@@ -10,9 +10,9 @@ use maud::{DOCTYPE, Markup, PreEscaped, html};
 use url::form_urlencoded;
 
 use super::{
-    Account, App, Network,
+    App, Network,
     fields::Fields,
-    grants::{Code, Desk},
+    grants::{Code, Consent, Desk},
 };
 
 /// A permission that can be asked for.
@@ -25,6 +25,14 @@ pub(super) struct Scope {
     pub(super) required: bool,
 }
 
+/// A Page that whoever administers it may leave out of a consent.
+pub(super) struct Shareable {
+    pub(super) id: &'static str,
+    pub(super) title: &'static str,
+    /// The names of those who administer it.
+    pub(super) administrators: Vec<&'static str>,
+}
+
 /// An authorization request that is fit to be shown to a person.
 pub(super) struct Asked<'a> {
     pub(super) app: &'a App,
@@ -32,38 +40,39 @@ pub(super) struct Asked<'a> {
     pub(super) scopes: Vec<&'static Scope>,
     /// S256.
     pub(super) code_challenge: Option<&'a str>,
+    /// Parameters that only this network has, for the way from the page to its answer.
+    pub(super) more: Vec<(&'static str, &'a str)>,
+    pub(super) pages: Vec<Shareable>,
+    /// What the network hangs on the address to which it returns.
+    pub(super) fragment: &'static str,
 }
 
-impl Asked<'_> {
-    /// Sends the browser back to the app, with the state.
-    pub(super) fn back(&self, answer: &[(&str, &str)]) -> Response {
-        Redirect::to(&location(self.app, self.state, answer)).into_response()
+impl<'a> Asked<'a> {
+    pub(super) fn new(app: &'a App, state: Option<&'a str>, scopes: Vec<&'static Scope>) -> Self {
+        Self { app, state, scopes, code_challenge: None, more: Vec::new(), pages: Vec::new(), fragment: "" }
     }
 
-    /// Writes the consent down and sends the browser back with a code that lives `lifetime` seconds.
-    pub(super) fn grant(
-        &self,
-        desk: &Desk,
-        account: &Account,
-        scopes: Vec<String>,
-        code: &str,
-        lifetime: i64,
-    ) -> Response {
+    /// Sends the browser back to the app, with the state.
+    pub(super) fn back(&self, answer: &[(&str, &str)]) -> Response {
+        Redirect::to(&format!("{}{}", location(self.app, self.state, answer), self.fragment)).into_response()
+    }
+
+    /// Writes the consent down, with a code for it that lives `lifetime` seconds.
+    pub(super) fn grant(&self, desk: &Desk, consent: Consent, code: &str, lifetime: i64) {
         let now = desk.now();
         desk.book.change(|book| {
-            let grant = book.consent(self.app, account, scopes, now);
+            let grant = book.consent(self.app, consent, now);
             let challenge = self.code_challenge.map(str::to_owned);
             let redirect_uri = self.app.redirect_uri.clone();
             let expires_at = now + lifetime;
             book.keep_code(code, Code { grant, redirect_uri, challenge, expires_at, used: false });
         });
-        self.back(&[("code", code)])
     }
 }
 
 /// What the person decided.
 pub(super) enum Decision {
-    Approve(&'static Account, Vec<String>),
+    Approve(Consent),
     Deny,
 }
 
@@ -136,7 +145,7 @@ fn split(list: &str) -> impl Iterator<Item = &str> {
     list.split([' ', ',']).filter(|name| !name.is_empty())
 }
 
-/// Reads the answer to the page.
+/// Reads the answer to the page. Who posts without having read the page chooses everything.
 pub(super) fn decision(asked: &Asked<'_>, fields: &Fields) -> Result<Decision, Refused> {
     let network = asked.app.network;
     let page = |reason: String| Refused::Page(network, reason);
@@ -156,14 +165,15 @@ pub(super) fn decision(asked: &Asked<'_>, fields: &Fields) -> Result<Decision, R
     let granted =
         |scope: &Scope| chosen.is_empty() || scope.required || chosen.iter().any(|one| one.name == scope.name);
     let scopes = asked.scopes.iter().filter(|scope| granted(scope)).map(|scope| scope.name.to_owned()).collect();
-    Ok(Decision::Approve(account, scopes))
+    let pages = (fields.form("chosen") == Some("pages")).then(|| fields.forms("page").map(str::to_owned).collect());
+    Ok(Decision::Approve(Consent { account, scopes, pages, offline: false, testing: false }))
 }
 
 /// The question to the person; `action` is the path that it was asked at.
 pub(super) fn page(asked: &Asked<'_>, action: &str) -> Response {
     let App { network, client_id, redirect_uri, .. } = asked.app;
     let names = asked.scopes.iter().map(|scope| scope.name).collect::<Vec<_>>().join(" ");
-    let carried = [
+    let mut carried = vec![
         ("response_type", Some("code")),
         ("client_id", Some(client_id.as_str())),
         ("redirect_uri", Some(redirect_uri.as_str())),
@@ -171,7 +181,9 @@ pub(super) fn page(asked: &Asked<'_>, action: &str) -> Response {
         ("code_challenge", asked.code_challenge),
         ("code_challenge_method", asked.code_challenge.map(|_| "S256")),
         ("asked", Some(names.as_str())),
+        ("chosen", (!asked.pages.is_empty()).then_some("pages")),
     ];
+    carried.extend(asked.more.iter().map(|(name, value)| (*name, Some(*value))));
     let body = html! {
         h1 { "Let " b { (client_id) } " use your " (network.title()) " account?" }
         form method="post" action=(action) {
@@ -198,6 +210,17 @@ pub(super) fn page(asked: &Asked<'_>, action: &str) -> Response {
                             input type="checkbox" name="scope" value=(scope.name) checked;
                         }
                         span { (scope.meaning) " " code.quiet { (scope.name) } }
+                    }
+                }
+            }
+            @if !asked.pages.is_empty() {
+                fieldset {
+                    legend { "Of the Pages that you administer" }
+                    @for page in &asked.pages {
+                        label {
+                            input type="checkbox" name="page" value=(page.id) checked;
+                            span { (page.title) " " span.quiet { (page.id) " · " (page.administrators.join(", ")) } }
+                        }
                     }
                 }
             }

@@ -1,11 +1,15 @@
-//! Facebook's Graph API, as far as connecting a person's account and reading the posts of a Page goes.
+//! Facebook's Graph API, as far as connecting a person and their Pages and reading the posts of a Page goes.
 //!
 //! There is no refresh token: a short-lived token is exchanged for one of about sixty days, and
 //! then the person consents again. The traps that OAuth libraries fall into are kept: PKCE is dropped by
-//! the dialog and refused by the token endpoint, `expires_in` is left out for one account, and
+//! the dialog and refused by the token endpoint, `expires_in` is left out for one account and 0 for another, and
 //! every error is code and subcode rather than a status.
+//!
+//! Two clocks run: the token's, and that of the access to the person's data. When the second has run out the token is
+//! valid still, and every call that needs a permission is refused as if it had not been granted.
 
-use aws_lc_rs::hmac;
+mod pages;
+
 use axum::{
     Json, Router,
     extract::{Path, State},
@@ -13,35 +17,32 @@ use axum::{
     routing::{delete, get},
 };
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD};
-use http::{Method, StatusCode, Uri};
-use jiff::Timestamp;
-use secrecy::{ExposeSecret as _, SecretString};
-use serde::Deserialize;
+use http::{Method, Uri};
 use serde_json::{Value, json};
-use shared::random::Random;
 
 use super::{
     Account, App, Network,
     consent::{self, Asked, Decision, Refused, Scope},
     fields::Fields,
     grants::{Book, Desk, Ending, Grant, Token, Use},
+    meta::{GraphError, GraphVersion, LONG_LIFETIME, check_life, check_proof},
 };
+
+pub(super) use self::pages::administered_by;
 
 pub(super) const ACCOUNTS: &[Account] = &[
     Account { name: "alice.meyer", id: "1001", title: "Alice Meyer" },
     Account { name: "bob.stone", id: "1002", title: "Bob Stone" },
     Account { name: SILENT_ABOUT_EXPIRY, id: "1003", title: "Unknown Expiry" },
-];
-
-/// The one Page here, which nobody of the accounts owns, and what it has posted.
-const PAGE: &str = "2001";
-const POSTS: [(&str, &str, &str); 2] = [
-    ("2001_2", "2026-11-02T07:30:00+0000", "The harbour is closed for swimmers until Friday."),
-    ("2001_1", "2026-11-01T16:05:00+0000", "Thirty boats came to the autumn regatta. Thank you!"),
+    Account { name: "pat.agency", id: "1004", title: "Pat Agency" },
+    Account { name: ZERO_EXPIRY, id: "1005", title: "Zero Expiry" },
 ];
 
 /// The account whose tokens come without `expires_in`.
 const SILENT_ABOUT_EXPIRY: &str = "unknown.expiry";
+
+/// The account whose tokens come with an `expires_in` of 0, which means no more than none.
+const ZERO_EXPIRY: &str = "zero.expiry";
 
 const PUBLIC_PROFILE: Scope = Scope { name: "public_profile", meaning: "Your name and picture", required: true };
 
@@ -59,12 +60,8 @@ const SCOPES: &[Scope] = &[
 
 const HOUR: i64 = 3_600;
 const CODE_LIFETIME: i64 = 600;
-/// About sixty days.
-const LONG_LIFETIME: i64 = 5_183_944;
 /// Ninety days after the consent.
 const DATA_ACCESS: i64 = 90 * 24 * HOUR;
-/// How far `appsecret_time` may be away.
-const PROOF_WINDOW: u64 = 300;
 
 pub(super) fn routes() -> Router<Desk> {
     Router::new()
@@ -72,8 +69,11 @@ pub(super) fn routes() -> Router<Desk> {
         .route("/graph.facebook.com/{version}/oauth/access_token", get(access_token).post(access_token))
         .route("/graph.facebook.com/{version}/debug_token", get(debug_token))
         .route("/graph.facebook.com/{version}/me", get(me))
-        .route("/graph.facebook.com/{version}/{user_id}/permissions", delete(permissions))
-        .route("/graph.facebook.com/{version}/{page_id}/posts", get(posts))
+        .route("/graph.facebook.com/{version}/{user_id}/permissions", get(permissions).delete(remove))
+        .route("/graph.facebook.com/{version}/{user_id}/permissions/{permission}", delete(withdraw))
+        .route("/graph.facebook.com/{version}/{user_id}/accounts", get(pages::accounts))
+        .route("/graph.facebook.com/{version}/{page_id}", get(pages::page))
+        .route("/graph.facebook.com/{version}/{page_id}/posts", get(pages::posts))
 }
 
 /// The target of a path without its host.
@@ -88,65 +88,23 @@ pub(super) fn target(path: &str, query: &str, body: &[u8]) -> Option<&'static st
         "oauth/access_token" => Some("facebook/token"),
         "debug_token" => Some("facebook/debug_token"),
         "me" => Some("facebook/me"),
-        _ if path.ends_with("/permissions") => Some("facebook/permissions"),
+        _ if path.ends_with("/permissions") || path.contains("/permissions/") => Some("facebook/permissions"),
         _ if path.ends_with("/posts") => Some("facebook/posts"),
+        _ if path.ends_with("/accounts") => Some("facebook/accounts"),
+        _ if path.bytes().all(|byte| byte.is_ascii_digit()) => Some("facebook/page"),
         _ => None,
     }
 }
 
-pub(super) fn throttled() -> Response {
-    let usage = [("x-app-usage", r#"{"call_count":100,"total_cputime":25,"total_time":25}"#)];
-    (usage, GraphError::new(4, "(#4) Application request limit reached")).into_response()
-}
-
-/// `v26.0` and its like; any other first segment is no path of the Graph API.
-#[derive(Deserialize)]
-#[serde(try_from = "String")]
-struct GraphVersion;
-
-impl TryFrom<String> for GraphVersion {
-    type Error = &'static str;
-
-    fn try_from(version: String) -> Result<Self, Self::Error> {
-        let digits = |part: &str| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit());
-        version
-            .strip_prefix('v')
-            .and_then(|numbers| numbers.split_once('.'))
-            .filter(|(major, minor)| digits(major) && digits(minor))
-            .map(|_| Self)
-            .ok_or("a Graph API version reads like v26.0")
+/// A Page's calls are limited by themselves, everybody else's with those of the whole app.
+pub(super) fn throttled(target: &str) -> Response {
+    if target == "facebook/page" {
+        let usage = r#"{"2001":[{"type":"pages","call_count":100,"total_cputime":25,"total_time":25,"estimated_time_to_regain_access":20}]}"#;
+        let message = "(#80001) There have been too many calls to this Page account. Wait a bit and try again.";
+        return ([("x-business-use-case-usage", usage)], GraphError::new(80_001, message)).into_response();
     }
-}
-
-/// An error as every Graph call reports it.
-#[derive(Debug)]
-struct GraphError {
-    code: u32,
-    subcode: Option<u32>,
-    message: String,
-}
-
-impl GraphError {
-    fn new(code: u32, message: impl Into<String>) -> Self {
-        Self { code, subcode: None, message: message.into() }
-    }
-
-    fn sub(code: u32, subcode: u32, message: impl Into<String>) -> Self {
-        Self { code, subcode: Some(subcode), message: message.into() }
-    }
-}
-
-impl IntoResponse for GraphError {
-    fn into_response(self) -> Response {
-        let fbtrace_id = BASE64_URL_SAFE_NO_PAD.encode(Random::system().bytes::<8>());
-        let mut error = json!({
-            "message": self.message, "type": "OAuthException", "code": self.code, "fbtrace_id": fbtrace_id
-        });
-        if let Some(subcode) = self.subcode {
-            error["error_subcode"] = subcode.into();
-        }
-        (StatusCode::BAD_REQUEST, Json(json!({"error": error}))).into_response()
-    }
+    let usage = r#"{"call_count":100,"total_cputime":25,"total_time":25}"#;
+    ([("x-app-usage", usage)], GraphError::new(4, "(#4) Application request limit reached")).into_response()
 }
 
 async fn dialog(
@@ -167,9 +125,11 @@ async fn dialog(
             ("error_description", "Permissions error"),
             ("error_reason", "user_denied"),
         ]),
-        Decision::Approve(account, scopes) => {
+        Decision::Approve(mut consent) => {
+            consent.pages = pages::limit(consent.account, consent.pages)?;
             let code = desk.mint::<48>(|bytes| format!("AQ{}", BASE64_URL_SAFE_NO_PAD.encode(bytes)));
-            asked.grant(&desk, account, scopes, &code, CODE_LIFETIME)
+            asked.grant(&desk, consent, &code, CODE_LIFETIME);
+            asked.back(&[("code", &code)])
         }
     })
 }
@@ -185,8 +145,10 @@ fn read<'a>(desk: &'a Desk, fields: &'a Fields) -> Result<Asked<'a>, Refused> {
     if !scopes.iter().any(|scope| scope.name == PUBLIC_PROFILE.name) {
         scopes.insert(0, &SCOPES[0]);
     }
+    let about_pages = scopes.iter().any(|scope| pages::concerns(scope.name));
+    let pages = if about_pages { pages::shareable() } else { Vec::new() };
     // a code_challenge is dropped without a word
-    Ok(Asked { app, state: fields.get("state"), scopes, code_challenge: None })
+    Ok(Asked { pages, ..Asked::new(app, fields.get("state"), scopes) })
 }
 
 async fn access_token(
@@ -236,9 +198,8 @@ fn redeem(desk: &Desk, app: &App, fields: &Fields, new: &str, now: i64) -> Resul
         }
         code.used = true;
         let grant = code.grant;
-        let expires_at = now + 2 * HOUR - now.rem_euclid(HOUR);
-        let token = Token { grant, good_for: Use::Access, issued_at: now, expires_at, spent: false };
-        issue(book, new, token, now)
+        let lifetime = 2 * HOUR - now.rem_euclid(HOUR);
+        issue(book, new, Token::living(grant, Use::Access, now, lifetime), now)
     })
 }
 
@@ -247,13 +208,15 @@ fn redeem(desk: &Desk, app: &App, fields: &Fields, new: &str, now: i64) -> Resul
 fn extend(desk: &Desk, app: &App, fields: &Fields, new: &str, now: i64) -> Result<Value, GraphError> {
     let secret = fields.get("fb_exchange_token").ok_or_else(|| GraphError::new(100, "fb_exchange_token is missing"))?;
     desk.book.change(|book| {
-        let (old, grant) = book.token(Network::Facebook, secret).ok_or_else(unknown_token)?;
-        if grant.client_id != app.client_id {
-            return Err(unknown_token());
+        let (old, grant) = book.token(Network::Facebook, secret).ok_or_else(GraphError::unknown_token)?;
+        if grant.client_id != app.client_id || old.page.is_some() {
+            return Err(GraphError::unknown_token());
         }
-        let expires_at = if old.good_for == Use::LongLived { old.expires_at } else { now + LONG_LIFETIME };
         check_life(book, old, grant, now)?;
-        let token = Token { grant: old.grant, good_for: Use::LongLived, issued_at: now, expires_at, spent: false };
+        let mut token = Token::living(old.grant, Use::LongLived, now, LONG_LIFETIME);
+        if old.good_for == Use::LongLived {
+            token.expires_at = old.expires_at;
+        }
         issue(book, new, token, now)
     })
 }
@@ -263,44 +226,13 @@ fn issue(book: &mut Book, new: &str, token: Token, now: i64) -> Result<Value, Gr
     let grant = book.grant(token.grant);
     check_life(book, &token, grant, now)?;
     let mut answer = json!({"access_token": new, "token_type": "bearer"});
-    if grant.account().is_none_or(|account| account.name != SILENT_ABOUT_EXPIRY) {
-        answer["expires_in"] = (token.expires_at - now).into();
+    match grant.account().map(|account| account.name) {
+        Some(SILENT_ABOUT_EXPIRY) => {}
+        Some(ZERO_EXPIRY) => answer["expires_in"] = 0.into(),
+        _ => answer["expires_in"] = token.expires_at.map(|end| end - now).into(),
     }
     book.keep_token(new, token);
     Ok(answer)
-}
-
-fn unknown_token() -> GraphError {
-    GraphError::new(190, "Invalid OAuth access token - Cannot parse access token")
-}
-
-/// Refuses a token that was minted and has died since, for the reason that it died of.
-fn check_life(book: &Book, token: &Token, grant: &Grant, now: i64) -> Result<(), GraphError> {
-    let (subcode, why) = match grant.ended {
-        Some(Ending::PasswordChanged) => (
-            460,
-            "The session has been invalidated because the user changed their password or Facebook has changed the \
-             session for security reasons."
-                .to_owned(),
-        ),
-        Some(Ending::Removed | Ending::Replayed) => {
-            (458, format!("The user has not authorized application {}.", grant.client_id))
-        }
-        None if book.holds(grant) => (
-            459,
-            "You cannot access the app till you log in to www.facebook.com and follow the instructions given."
-                .to_owned(),
-        ),
-        None if token.expired(now) => {
-            (463, format!("Session has expired on {}. The current time is {}.", date(token.expires_at), date(now)))
-        }
-        None => return Ok(()),
-    };
-    Err(GraphError::sub(190, subcode, format!("Error validating access token: {why}")))
-}
-
-fn date(seconds: i64) -> String {
-    Timestamp::from_second(seconds).map_or_else(|_| seconds.to_string(), |time| time.to_string())
 }
 
 /// The app behind an app access token, `{id}|{secret}`.
@@ -321,7 +253,7 @@ async fn debug_token(
     let now = desk.now();
     desk.book.read(|book| {
         let Some((token, grant)) = book.token(Network::Facebook, input) else {
-            let GraphError { code, message, .. } = unknown_token();
+            let GraphError { code, message, .. } = GraphError::unknown_token();
             let error = json!({"code": code, "message": message});
             return Ok(Json(json!({"data": {"error": error, "is_valid": false, "scopes": []}})));
         };
@@ -331,15 +263,18 @@ async fn debug_token(
         }
         let mut introspection = json!({
             "app_id": grant.client_id,
-            "type": "USER",
+            "type": if token.page.is_some() { "PAGE" } else { "USER" },
             "is_valid": true,
-            "expires_at": token.expires_at,
-            "data_access_expires_at": grant.consented_at + DATA_ACCESS,
+            "expires_at": token.expires_at.unwrap_or(0),
+            "data_access_expires_at": data_access_expires_at(grant),
             "issued_at": token.issued_at,
             "scopes": grant.scopes,
-            "granular_scopes": grant.scopes.iter().map(|scope| json!({"scope": scope})).collect::<Vec<_>>(),
+            "granular_scopes": grant.scopes.iter().map(|scope| granular(scope, grant)).collect::<Vec<_>>(),
             "user_id": grant.account().map(|account| account.id),
         });
+        if let Some(page) = &token.page {
+            introspection["profile_id"] = json!(page);
+        }
         if let Err(GraphError { code, subcode, message }) = check_life(book, token, grant, now) {
             introspection["is_valid"] = false.into();
             introspection["error"] = json!({"code": code, "message": message, "subcode": subcode});
@@ -348,88 +283,115 @@ async fn debug_token(
     })
 }
 
+fn data_access_expires_at(grant: &Grant) -> i64 {
+    let in_time = grant.consented_at + DATA_ACCESS;
+    grant.data_closed_at.map_or(in_time, |closed| closed.min(in_time))
+}
+
+/// A scope, with the Pages that it is limited to.
+fn granular(scope: &str, grant: &Grant) -> Value {
+    match &grant.pages {
+        Some(pages) if pages::concerns(scope) => json!({"scope": scope, "target_ids": pages}),
+        _ => json!({"scope": scope}),
+    }
+}
+
 fn access(fields: &Fields) -> Option<&str> {
     fields.get("access_token").or(fields.bearer.as_deref())
 }
 
 async fn me(State(desk): State<Desk>, Path(_): Path<GraphVersion>, fields: Fields) -> Result<Json<Value>, GraphError> {
-    let (_, account) = person(&desk, &fields)?;
-    Ok(Json(json!({"id": account.id, "name": account.title})))
+    let caller = caller(&desk, &fields)?;
+    Ok(Json(match &caller.token.page {
+        Some(page) => json!({"id": page, "name": pages::title(page)}),
+        None => json!({"id": caller.account.id, "name": caller.account.title}),
+    }))
 }
 
-/// A Page's posts are public, to apps whose users let them read.
-async fn posts(
-    State(desk): State<Desk>,
-    Path((_, page_id)): Path<(GraphVersion, String)>,
-    fields: Fields,
-) -> Result<Json<Value>, GraphError> {
-    const NEEDED: &str = "pages_read_engagement";
-    let (grant, _) = person(&desk, &fields)?;
-    if page_id != PAGE {
-        let message = format!("Unsupported get request. Object with ID '{page_id}' does not exist");
-        return Err(GraphError::sub(100, 33, message));
-    }
-    if !grant.allows(NEEDED) {
-        return Err(GraphError::new(10, format!("(#10) This endpoint requires the '{NEEDED}' permission")));
-    }
-    let posts = POSTS.map(|(id, time, message)| json!({"id": id, "created_time": time, "message": message}));
-    Ok(Json(json!({"data": posts})))
-}
-
-/// Ends every token that the person's consents to this app brought forth. An app access token may
-/// do so for anybody who consented.
+/// What the caller's consent allows.
 async fn permissions(
     State(desk): State<Desk>,
     Path((_, user_id)): Path<(GraphVersion, String)>,
     fields: Fields,
 ) -> Result<Json<Value>, GraphError> {
-    let unknown =
-        || GraphError::new(100, format!("Unsupported delete request. Object with ID '{user_id}' does not exist"));
-    let known = ACCOUNTS.iter().find(|account| account.id == user_id);
-    let (client_id, account) = match access(&fields).and_then(|token| app_of(&desk, token)) {
-        Some(app) => (app.client_id.clone(), known.ok_or_else(unknown)?),
-        None => person(&desk, &fields).map(|(grant, account)| (grant.client_id, account))?,
-    };
-    if user_id != "me" && user_id != account.id {
-        return Err(unknown());
+    let Caller { token, grant, account } = caller(&desk, &fields)?;
+    if token.page.is_some() || (user_id != "me" && user_id != account.id) {
+        return Err(GraphError::no_object(&user_id));
     }
-    desk.book.change(|book| book.end_all(Network::Facebook, account.name, Some(&client_id), Ending::Removed));
+    let granted = grant.scopes.iter().map(|scope| json!({"permission": scope, "status": "granted"}));
+    Ok(Json(json!({"data": granted.collect::<Vec<_>>()})))
+}
+
+/// Ends every token that the person's consents to this app brought forth.
+async fn remove(
+    State(desk): State<Desk>,
+    Path((_, user_id)): Path<(GraphVersion, String)>,
+    fields: Fields,
+) -> Result<Json<Value>, GraphError> {
+    let (client_id, account) = whose_permissions(&desk, &fields, &user_id)?;
+    desk.book.change(|book| book.end_all(Network::Facebook, account.id, Some(&client_id), Ending::Removed));
     Ok(Json(json!({"success": true})))
 }
 
-/// The consent and the person that a living user token with its proof stands for.
-fn person(desk: &Desk, fields: &Fields) -> Result<(Grant, &'static Account), GraphError> {
+/// Takes one permission out of the person's consents to this app, whose tokens live on without it.
+async fn withdraw(
+    State(desk): State<Desk>,
+    Path((_, user_id, permission)): Path<(GraphVersion, String, String)>,
+    fields: Fields,
+) -> Result<Json<Value>, GraphError> {
+    let (client_id, account) = whose_permissions(&desk, &fields, &user_id)?;
+    desk.book.change(|book| book.withdraw(Network::Facebook, account.id, &client_id, &permission));
+    Ok(Json(json!({"success": true})))
+}
+
+/// The app and the person whose permissions a request takes back. An app access token may do so for anybody who
+/// consented.
+fn whose_permissions(desk: &Desk, fields: &Fields, user_id: &str) -> Result<(String, &'static Account), GraphError> {
+    let unknown =
+        || GraphError::new(100, format!("Unsupported delete request. Object with ID '{user_id}' does not exist"));
+    if let Some(app) = access(fields).and_then(|token| app_of(desk, token)) {
+        let account = ACCOUNTS.iter().find(|account| account.id == user_id).ok_or_else(unknown)?;
+        return Ok((app.client_id.clone(), account));
+    }
+    let Caller { token, grant, account } = caller(desk, fields)?;
+    let own = token.page.is_none() && (user_id == "me" || user_id == account.id);
+    if own { Ok((grant.client_id, account)) } else { Err(unknown()) }
+}
+
+/// Whose living token, with its proof, makes a call: a person's, or that of a Page by way of a person.
+struct Caller {
+    token: Token,
+    grant: Grant,
+    account: &'static Account,
+}
+
+impl Caller {
+    /// Refuses what the person did not grant, or what is closed since.
+    fn needs(&self, scope: &str, now: i64) -> Result<(), GraphError> {
+        self.sees_data(now)?;
+        if self.grant.allows(scope) { Ok(()) } else { Err(GraphError::not_permitted(scope)) }
+    }
+
+    fn sees_data(&self, now: i64) -> Result<(), GraphError> {
+        if now < data_access_expires_at(&self.grant) {
+            return Ok(());
+        }
+        let message = "(#10) The user has to reauthorize the app's access to their data, which has expired";
+        Err(GraphError::new(10, message))
+    }
+}
+
+fn caller(desk: &Desk, fields: &Fields) -> Result<Caller, GraphError> {
     let secret = access(fields).ok_or_else(|| {
         GraphError::new(2500, "An active access token must be used to query information about the current user.")
     })?;
     let now = desk.now();
     desk.book.read(|book| {
-        let (token, grant) = book.token(Network::Facebook, secret).ok_or_else(unknown_token)?;
+        let (token, grant) = book.token(Network::Facebook, secret).ok_or_else(GraphError::unknown_token)?;
         check_life(book, token, grant, now)?;
-        let app = desk.app(Network::Facebook, &grant.client_id).ok_or_else(unknown_token)?;
+        let app = desk.app(Network::Facebook, &grant.client_id).ok_or_else(GraphError::unknown_token)?;
         check_proof(&desk.client_secret(app), secret, fields, now)?;
-        Ok((grant.clone(), grant.account().ok_or_else(unknown_token)?))
+        let account = grant.account().ok_or_else(GraphError::unknown_token)?;
+        Ok(Caller { token: token.clone(), grant: grant.clone(), account })
     })
-}
-
-/// `appsecret_proof`: hex HMAC-SHA256 of the token under the app secret; with `appsecret_time`, of
-/// the token and that time.
-fn check_proof(client_secret: &SecretString, token: &str, fields: &Fields, now: i64) -> Result<(), GraphError> {
-    let proof = fields
-        .get("appsecret_proof")
-        .ok_or_else(|| GraphError::new(100, "API calls from the server require an appsecret_proof argument"))?;
-    let invalid = || GraphError::new(100, "Invalid appsecret_proof provided in the API argument");
-    let message = match fields.get("appsecret_time") {
-        None => token.to_owned(),
-        Some(time) => {
-            let seconds: i64 = time.parse().map_err(|_| invalid())?;
-            if seconds.abs_diff(now) > PROOF_WINDOW {
-                return Err(invalid());
-            }
-            format!("{token}|{time}")
-        }
-    };
-    let key = hmac::Key::new(hmac::HMAC_SHA256, client_secret.expose_secret().as_bytes());
-    let tag = hex::decode(proof).map_err(|_| invalid())?;
-    hmac::verify(&key, message.as_bytes(), &tag).map_err(|_| invalid())
 }

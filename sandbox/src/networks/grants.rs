@@ -116,6 +116,18 @@ impl SecretsSeen {
     }
 }
 
+/// What a person agreed to.
+pub(super) struct Consent {
+    pub(super) account: &'static Account,
+    pub(super) scopes: Vec<String>,
+    /// The only Pages that it is about (Facebook); `None` means all of them, also those to come.
+    pub(super) pages: Option<Vec<String>>,
+    /// Whether the app may come back without the person (Google).
+    pub(super) offline: bool,
+    /// Whether the app is in testing, so that nothing of it lives longer than seven days (Google).
+    pub(super) testing: bool,
+}
+
 /// Where a grant stands in the book.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct GrantId(usize);
@@ -128,14 +140,26 @@ pub(super) struct Grant {
     /// The account's name.
     account: String,
     pub(super) scopes: Vec<String>,
+    pub(super) pages: Option<Vec<String>>,
+    #[serde(default)]
+    pub(super) offline: bool,
+    #[serde(default)]
+    pub(super) testing: bool,
     /// Epoch seconds.
     pub(super) consented_at: i64,
+    /// When the person's data was closed to the app (Facebook), where that was before its time; epoch seconds.
+    pub(super) data_closed_at: Option<i64>,
     pub(super) ended: Option<Ending>,
 }
 
 impl Grant {
     pub(super) fn account(&self) -> Option<&'static Account> {
         self.network.account(&self.account)
+    }
+
+    /// Whether it was given with the login `id` of `network`. Two accounts with one id have one login.
+    fn is_of(&self, network: Network, id: &str) -> bool {
+        self.network == network && self.account().is_some_and(|account| account.id == id)
     }
 
     pub(super) fn allows(&self, scope: &str) -> bool {
@@ -179,9 +203,9 @@ pub(super) struct Code {
 pub(super) enum Use {
     /// Calls the network's API.
     Access,
-    /// Calls the API, for about sixty days (Facebook).
+    /// Calls the API, for about sixty days (Facebook, Instagram).
     LongLived,
-    /// Is exchanged for an access token and the next refresh token (X).
+    /// Is exchanged for an access token, and for the next refresh token where these are used up (X).
     Refresh,
 }
 
@@ -190,17 +214,24 @@ pub(super) enum Use {
 pub(super) struct Token {
     pub(super) grant: GrantId,
     pub(super) good_for: Use,
+    /// The Page as which it acts (Facebook).
+    pub(super) page: Option<String>,
     /// Epoch seconds.
     pub(super) issued_at: i64,
-    /// Epoch seconds.
-    pub(super) expires_at: i64,
+    /// Epoch seconds; `None` is never.
+    pub(super) expires_at: Option<i64>,
     /// A refresh token that has been exchanged.
     pub(super) spent: bool,
 }
 
 impl Token {
+    /// A token that is issued now and lives `lifetime` seconds.
+    pub(super) fn living(grant: GrantId, good_for: Use, now: i64, lifetime: i64) -> Self {
+        Self { grant, good_for, page: None, issued_at: now, expires_at: Some(now + lifetime), spent: false }
+    }
+
     pub(super) fn expired(&self, now: i64) -> bool {
-        now >= self.expires_at
+        self.expires_at.is_some_and(|end| now >= end)
     }
 }
 
@@ -210,20 +241,31 @@ pub(super) struct Book {
     grants: Vec<Grant>,
     codes: BTreeMap<String, Code>,
     tokens: BTreeMap<String, Token>,
-    /// Accounts that have to settle something with the network first.
+    /// Logins, by id, that have to settle something with the network first.
     held: BTreeSet<(Network, String)>,
+    /// Logins, by id, for which every app counts as not published yet.
+    #[serde(default)]
+    testing: BTreeSet<(Network, String)>,
+    /// Ids of persons and the Pages on which they have no role any more (Facebook).
+    #[serde(default)]
+    lost_roles: BTreeSet<(String, String)>,
 }
 
 impl Book {
     /// Writes down a consent. Whoever signs in to consent settles a checkpoint on the way.
-    pub(super) fn consent(&mut self, app: &App, account: &Account, scopes: Vec<String>, now: i64) -> GrantId {
-        self.release(app.network, account.name);
+    pub(super) fn consent(&mut self, app: &App, consent: Consent, now: i64) -> GrantId {
+        let Consent { account, scopes, pages, offline, testing } = consent;
+        self.held.remove(&(app.network, account.id.to_owned()));
         self.grants.push(Grant {
             network: app.network,
             client_id: app.client_id.clone(),
             account: account.name.to_owned(),
             scopes,
+            pages,
+            offline,
+            testing,
             consented_at: now,
+            data_closed_at: None,
             ended: None,
         });
         GrantId(self.grants.len() - 1)
@@ -251,6 +293,13 @@ impl Book {
         (grant.network == network).then_some((token, grant))
     }
 
+    /// Moves the end of the token `secret`.
+    pub(super) fn end_token_at(&mut self, secret: &str, expires_at: i64) {
+        if let Some(token) = self.tokens.get_mut(&sha256(secret)) {
+            token.expires_at = Some(expires_at);
+        }
+    }
+
     /// Marks the refresh token `secret` as exchanged.
     pub(super) fn spend(&mut self, secret: &str) {
         if let Some(token) = self.tokens.get_mut(&sha256(secret)) {
@@ -271,25 +320,96 @@ impl Book {
         self.grants[id.0].ended.get_or_insert(why);
     }
 
-    /// Ends every grant of an account, or those to one app.
-    pub(super) fn end_all(&mut self, network: Network, account: &str, client_id: Option<&str>, why: Ending) {
-        for grant in &mut self.grants {
-            let concerned = grant.network == network && grant.account == account;
-            if concerned && client_id.is_none_or(|client_id| client_id == grant.client_id) {
+    /// Ends every grant of the login `id`, or those to one app.
+    pub(super) fn end_all(&mut self, network: Network, id: &str, client_id: Option<&str>, why: Ending) {
+        for grant in self.grants.iter_mut().filter(|grant| grant.is_of(network, id)) {
+            if client_id.is_none_or(|client_id| client_id == grant.client_id) {
                 grant.ended.get_or_insert(why);
             }
         }
     }
 
-    pub(super) fn hold(&mut self, network: Network, account: &str) {
-        self.held.insert((network, account.to_owned()));
+    /// Takes `scope` out of what the login `id` granted to the app `client_id`.
+    pub(super) fn withdraw(&mut self, network: Network, id: &str, client_id: &str, scope: &str) {
+        let of_app = |grant: &&mut Grant| grant.is_of(network, id) && grant.client_id == client_id;
+        for grant in self.grants.iter_mut().filter(of_app) {
+            grant.scopes.retain(|granted| granted != scope);
+        }
     }
 
-    pub(super) fn release(&mut self, network: Network, account: &str) {
-        self.held.remove(&(network, account.to_owned()));
+    /// Whether a grant lives that the login `id` gave to the app `client_id`.
+    pub(super) fn knows(&self, network: Network, id: &str, client_id: &str) -> bool {
+        let living = |grant: &Grant| grant.is_of(network, id) && grant.client_id == client_id && grant.ended.is_none();
+        self.grants.iter().any(living)
+    }
+
+    /// Of the living refresh tokens for the app and the login of `grant`, leaves the newest `most`.
+    pub(super) fn crowd_out(&mut self, grant: GrantId, most: usize, now: i64) {
+        let grants = &self.grants;
+        let Grant { network, client_id, .. } = &grants[grant.0];
+        let Some(account) = grants[grant.0].account() else { return };
+        let beside = |token: &&mut Token| {
+            let of = &grants[token.grant.0];
+            let same = of.is_of(*network, account.id) && of.client_id == *client_id && of.ended.is_none();
+            same && token.good_for == Use::Refresh && !token.expired(now)
+        };
+        let mut living: Vec<_> = self.tokens.values_mut().filter(beside).collect();
+        living.sort_by_key(|token| (token.issued_at, token.grant.0));
+        let excess = living.len().saturating_sub(most);
+        for oldest in living.into_iter().take(excess) {
+            oldest.expires_at = Some(now);
+        }
+    }
+
+    /// Lets the access tokens of the login `id`, or those for one Page, run out now.
+    pub(super) fn expire(&mut self, network: Network, id: &str, page: Option<&str>, now: i64) {
+        for token in self.tokens.values_mut() {
+            let concerned = self.grants[token.grant.0].is_of(network, id) && token.good_for != Use::Refresh;
+            if concerned && !token.expired(now) && page.is_none_or(|page| token.page.as_deref() == Some(page)) {
+                token.expires_at = Some(now);
+            }
+        }
+    }
+
+    /// Closes the data of the login `id` to every app, until the person consents again.
+    pub(super) fn close_data(&mut self, network: Network, id: &str, now: i64) {
+        for grant in self.grants.iter_mut().filter(|grant| grant.is_of(network, id)) {
+            grant.data_closed_at.get_or_insert(now);
+        }
+    }
+
+    pub(super) fn hold(&mut self, network: Network, id: &str) {
+        self.held.insert((network, id.to_owned()));
     }
 
     pub(super) fn holds(&self, grant: &Grant) -> bool {
-        self.held.contains(&(grant.network, grant.account.clone()))
+        grant.account().is_some_and(|account| self.held.contains(&(grant.network, account.id.to_owned())))
+    }
+
+    pub(super) fn test(&mut self, network: Network, id: &str) {
+        self.testing.insert((network, id.to_owned()));
+    }
+
+    pub(super) fn tests(&self, network: Network, id: &str) -> bool {
+        self.testing.contains(&(network, id.to_owned()))
+    }
+
+    /// The person with this id has no role on `page` any more.
+    pub(super) fn lose_role(&mut self, id: &str, page: &str) {
+        self.lost_roles.insert((id.to_owned(), page.to_owned()));
+    }
+
+    pub(super) fn lost_role(&self, grant: &Grant, page: &str) -> bool {
+        grant.account().is_some_and(|account| self.lost_roles.contains(&(account.id.to_owned(), page.to_owned())))
+    }
+
+    /// Takes back what can be taken back: what ended stays ended.
+    pub(super) fn restore(&mut self, network: Network, id: &str) {
+        let of_login = (network, id.to_owned());
+        self.held.remove(&of_login);
+        self.testing.remove(&of_login);
+        if network == Network::Facebook {
+            self.lost_roles.retain(|(person, _)| person != id);
+        }
     }
 }

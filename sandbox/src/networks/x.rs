@@ -84,7 +84,11 @@ async fn authorize(State(desk): State<Desk>, method: Method, uri: Uri, fields: F
     }
     Ok(match consent::decision(&asked, &fields)? {
         Decision::Deny => asked.back(&[("error", "access_denied")]),
-        Decision::Approve(account, scopes) => asked.grant(&desk, account, scopes, &mint(&desk), CODE_LIFETIME),
+        Decision::Approve(consent) => {
+            let code = mint(&desk);
+            asked.grant(&desk, consent, &code, CODE_LIFETIME);
+            asked.back(&[("code", &code)])
+        }
     })
 }
 
@@ -106,7 +110,7 @@ fn read<'a>(desk: &'a Desk, fields: &'a Fields) -> Result<Asked<'a>, Refused> {
         return refuse("invalid_request", "A code_challenge by S256 is required.");
     }
     match consent::scopes(SCOPES, fields) {
-        Ok(scopes) if !scopes.is_empty() => Ok(Asked { app, state, scopes, code_challenge }),
+        Ok(scopes) if !scopes.is_empty() => Ok(Asked { code_challenge, ..Asked::new(app, state, scopes) }),
         _ => refuse("invalid_scope", "scope is missing, or names something unknown."),
     }
 }
@@ -227,11 +231,9 @@ fn issue(book: &mut Book, grant: GrantId, access: String, refresh: String, now: 
     }
     let scope = consent.scopes.join(" ");
     let refresh_token = consent.allows("offline.access").then_some(refresh);
-    let token =
-        |good_for, lifetime| Token { grant, good_for, issued_at: now, expires_at: now + lifetime, spent: false };
-    book.keep_token(&access, token(Use::Access, ACCESS_LIFETIME));
+    book.keep_token(&access, Token::living(grant, Use::Access, now, ACCESS_LIFETIME));
     if let Some(refresh) = &refresh_token {
-        book.keep_token(refresh, token(Use::Refresh, REFRESH_LIFETIME));
+        book.keep_token(refresh, Token::living(grant, Use::Refresh, now, REFRESH_LIFETIME));
     }
     Ok(Issued { token_type: "bearer", expires_in: ACCESS_LIFETIME, access_token: access, scope, refresh_token })
 }

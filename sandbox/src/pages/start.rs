@@ -11,7 +11,7 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::{Returned, SignedIn, World, connect_buttons, page, people_buttons};
-use crate::{Parts, issuer::Person};
+use crate::{Parts, issuer::Person, networks::Network};
 
 const DAY: u32 = 24 * 60 * 60;
 
@@ -60,9 +60,13 @@ pub(super) async fn later(
 fn start(parts: &Parts, signed_in: Option<&Person>, told: &Markup) -> Markup {
     html! {
         h1 { "Tokenward, on this machine" }
-        p { "Tokenward keeps the access tokens of social profiles alive, safe and usable. Here it runs with a cloud, two "
+        p { "Tokenward keeps the access tokens of social profiles alive, safe and usable. Here it runs with a cloud, "
             "networks and an identity provider that are all stand-ins on this machine: no account anywhere is needed, and "
             "nothing leaves it. The functions, routes and tables are the deployed ones." }
+        @for live in &parts.live {
+            p { b { (live.network.title()) " is live: " } "what is connected there is a real account, by way of the app "
+                code { (live.client_id) } ". Leave the clock alone meanwhile." }
+        }
         (told)
         ol.steps {
             li { h2 { "Be somebody" }
@@ -118,10 +122,17 @@ fn doors(parts: &Parts, signed_in: Option<&Person>) -> Markup {
             "curl -X PUT " (url) "/_sandbox/faults -d '{\"target\":\"kms/Decrypt\",\"mode\":\"throttle\",\"times\":3}'\n"
             "curl -X PUT " (url) "/_sandbox/faults -d '{\"target\":\"facebook/me\",\"mode\":\"slow\",\"delay_ms\":11000}'\n"
             "curl " (url) "/_sandbox/networks/facebook/accounts/alice.meyer -d '{\"event\":\"password_changed\"}'\n"
+            "curl " (url) "/_sandbox/networks/facebook/accounts/alice.meyer -d '{\"event\":\"role_lost\",\"page\":\"2001\"}'\n"
             "curl -X DELETE " (url) "/_sandbox/faults" }
         p { "Modes: " code { "slow" } ", " code { "lost_reply" } ", " code { "reset" } ", " code { "status" } ", "
-            code { "garbage" } ", " code { "throttle" } ". Events: " code { "revoke" } ", " code { "password_changed" } ", "
-            code { "checkpoint" } ", " code { "restore" } "." }
+            code { "garbage" } ", " code { "throttle" } ". Accounts, and what can happen to them:" }
+        dl {
+            @for network in Network::ALL {
+                dt { (network.title()) " " code { (network.name()) } }
+                dd { @for account in network.accounts() { code { (account.name) } " " }
+                    span.soft { @for event in network.events() { code { (event) } " " } } }
+            }
+        }
         h3 { "Move time, look around" }
         pre { "curl " (url) "/_sandbox/clock -d '{\"advance_seconds\":2678400}'\n"
             "curl " (url) "/_sandbox/tick -d '{\"function\":\"expiry-sweep\"}'" }

@@ -4,9 +4,9 @@ use sandbox::{
     faults::{Fault, Mode},
     networks::Network,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 
-use crate::world::{Answer, CHALLENGE, CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, VERIFIER, World, answer, but};
+use crate::world::{Answer, CHALLENGE, CLIENT_ID, CLIENT_SECRET, REDIRECT_URI, VERIFIER, World, answer, but, error};
 
 const DIALOG: &str = "/www.facebook.com/v26.0/dialog/oauth";
 const TOKEN: &str = "/graph.facebook.com/v26.0/oauth/access_token";
@@ -73,14 +73,6 @@ fn proof(message: &str) -> String {
     hex::encode(hmac::sign(&key, message.as_bytes()))
 }
 
-/// Code and subcode of a Graph error, zero where there is none.
-fn error(answer: &Answer) -> (u64, u64) {
-    assert!(answer.json["error"]["fbtrace_id"].is_string(), "{answer:?}");
-    assert_eq!(answer.json["error"]["type"], "OAuthException");
-    let number = |field| answer.json["error"][field].as_u64().unwrap_or_default();
-    (number("code"), number("error_subcode"))
-}
-
 #[tokio::test]
 async fn the_dialog_shows_who_asks_for_what() {
     let world = World::start().await;
@@ -137,13 +129,15 @@ async fn a_long_lived_token_is_not_extended_by_exchanging_it_again() {
 }
 
 #[tokio::test]
-async fn one_account_gets_tokens_that_do_not_say_when_they_expire() {
+async fn two_accounts_get_tokens_that_do_not_say_when_they_expire() {
     let world = World::start().await;
-    let short = world.facebook_redeems(&world.facebook_code("unknown.expiry").await, &[]).await;
-    let long = world.facebook_extends(&short.string("access_token")).await;
-    assert_eq!((short.json.get("expires_in"), long.json.get("expires_in")), (None, None));
-    let introspection = world.facebook_debugs(&long.string("access_token")).await;
-    assert_eq!(introspection.json["data"]["expires_at"], world.now() + LONG);
+    for (account, said) in [("unknown.expiry", None), ("zero.expiry", Some(&json!(0)))] {
+        let short = world.facebook_redeems(&world.facebook_code(account).await, &[]).await;
+        let long = world.facebook_extends(&short.string("access_token")).await;
+        assert_eq!((short.json.get("expires_in"), long.json.get("expires_in")), (said, said), "{account}");
+        let introspection = world.facebook_debugs(&long.string("access_token")).await;
+        assert_eq!(introspection.json["data"]["expires_at"], world.now() + LONG, "{account}");
+    }
 }
 
 #[tokio::test]
@@ -293,6 +287,23 @@ async fn an_app_access_token_may_delete_the_permissions_of_a_token_that_is_lost(
 }
 
 #[tokio::test]
+async fn one_permission_is_taken_back_and_the_tokens_live_on_without_it() {
+    let world = World::start().await;
+    let token = world.facebook_connects("alice.meyer").await;
+    let query = [("access_token", token.as_str()), ("appsecret_proof", &proof(&token))];
+    let granted =
+        async || answer(world.get("/graph.facebook.com/v26.0/me/permissions", &query)).await.json["data"].clone();
+    let status =
+        |names: &[&str]| names.iter().map(|name| json!({"permission": name, "status": "granted"})).collect::<Value>();
+    assert_eq!(granted().await, status(&["public_profile", "email", "pages_show_list"]));
+    let path = "/graph.facebook.com/v26.0/1001/permissions/pages_show_list";
+    assert_eq!(answer(world.delete(path, &query)).await.json, json!({"success": true}));
+    assert_eq!(granted().await, status(&["public_profile", "email"]));
+    assert_eq!(world.facebook_debugs(&token).await.json["data"]["scopes"], json!(["public_profile", "email"]));
+    assert_eq!(world.faults.counts()["facebook/permissions"], 3);
+}
+
+#[tokio::test]
 async fn the_posts_of_a_page_are_read_with_a_fresh_proof_and_the_permission() {
     let world = World::start().await;
     let asking = [REQUEST, &[("decision", "approve"), ("account", "alice.meyer")]].concat();
@@ -309,7 +320,7 @@ async fn the_posts_of_a_page_are_read_with_a_fresh_proof_and_the_permission() {
     let read = posts("2001", &reader, world.now()).await;
     assert_eq!((read.status, read.json["data"].as_array().map(Vec::len)), (StatusCode::OK, Some(2)), "{read:?}");
     assert_eq!(error(&posts("2001", &reader, world.now() - 301).await), (100, 0));
-    assert_eq!(error(&posts("2002", &reader, world.now()).await), (100, 33));
+    assert_eq!(error(&posts("2999", &reader, world.now()).await), (100, 33));
     assert_eq!(error(&posts("2001", &stranger, world.now()).await), (10, 0));
     world.happens(Network::Facebook, "alice.meyer", "password_changed");
     assert_eq!(error(&posts("2001", &reader, world.now()).await), (190, 460));

@@ -1,4 +1,4 @@
-//! The networks on a free port, a clock to move, and an app that is registered with both.
+//! The networks on a free port, a clock to move, and an app that is registered with all of them.
 
 use std::{
     collections::BTreeMap,
@@ -22,6 +22,8 @@ use tokio::net::TcpListener;
 use url::Url;
 
 pub(crate) const CLIENT_ID: &str = "the-newsroom";
+/// The app at YouTube that is not published yet.
+pub(crate) const TESTING_CLIENT_ID: &str = "the-newsroom-in-testing";
 pub(crate) const CLIENT_SECRET: &str = "correct-horse-battery-staple";
 pub(crate) const REDIRECT_URI: &str = "https://app.example/oauth/callback";
 /// The verifier and the challenge of RFC 7636, appendix B.
@@ -78,14 +80,16 @@ impl World {
         let clock = Clock::from_fn(move || {
             Timestamp::from_second(ticking.load(Ordering::SeqCst)).expect("the tests stay in the calendar")
         });
-        let app = |network| App {
+        let registered = |client_id: &str, network, in_testing| App {
             network,
-            client_id: CLIENT_ID.into(),
+            client_id: client_id.into(),
             client_secret: CLIENT_SECRET.into(),
             redirect_uri: REDIRECT_URI.into(),
+            in_testing,
         };
         let faults = Faults::default();
-        let apps = Network::ALL.map(app).to_vec();
+        let mut apps = Network::ALL.map(|network| registered(CLIENT_ID, network, false)).to_vec();
+        apps.push(registered(TESTING_CLIENT_ID, Network::Youtube, true));
         let networks =
             Networks::start(listener, Options { dir, clock, faults: faults.clone(), apps }).expect("a start");
         let http = Client::builder().redirect(Policy::none()).no_proxy().build().expect("a client");
@@ -138,4 +142,12 @@ pub(crate) async fn answer(request: RequestBuilder) -> Answer {
 pub(crate) fn but<'a>(fields: &[(&'a str, &'a str)], changes: &[(&'a str, &'a str)]) -> Vec<(&'a str, &'a str)> {
     let kept = fields.iter().filter(|(name, _)| !changes.iter().any(|(changed, _)| changed == name));
     kept.chain(changes.iter().filter(|(_, value)| !value.is_empty())).copied().collect()
+}
+
+/// Code and subcode of a Graph error, zero where there is none.
+pub(crate) fn error(answer: &Answer) -> (u64, u64) {
+    assert!(answer.json["error"]["fbtrace_id"].is_string(), "{answer:?}");
+    assert_eq!(answer.json["error"]["type"], "OAuthException");
+    let number = |field| answer.json["error"][field].as_u64().unwrap_or_default();
+    (number("code"), number("error_subcode"))
 }

@@ -279,17 +279,33 @@ async fn an_account_that_removes_the_app_ends_every_grant_of_its_own() {
 async fn an_event_that_does_not_exist_is_told_what_does() {
     let world = World::start().await;
     for (network, account, event, said) in [
-        ("myspace", "tom", "revoke", r#"there is no network "myspace" here, only x, facebook"#),
+        ("myspace", "tom", "revoke", r#"there is no network "myspace" here, only x, facebook, instagram, youtube"#),
+        (
+            "x",
+            "press",
+            "role_lost",
+            r#"there is no event "role_lost" here, only revoke, password_changed, checkpoint, restore, expired"#,
+        ),
         ("x", "tom", "revoke", r#"X has no account "tom" here, only newsdesk, support, press"#),
         (
             "x",
             "press",
             "party",
-            r#"there is no event "party" here, only revoke, password_changed, checkpoint, restore"#,
+            r#"there is no event "party" here, only revoke, password_changed, checkpoint, restore, expired"#,
         ),
     ] {
         assert_eq!(world.networks.event(network, account, event).expect_err("unknown").to_string(), said);
     }
+}
+
+#[tokio::test]
+async fn access_tokens_that_end_early_leave_the_refresh_token_alive() {
+    let world = World::start().await;
+    let tokens = world.x_connects().await;
+    world.happens(Network::X, "newsdesk", "expired");
+    assert_eq!(world.x_me(&tokens.string("access_token")).await.status, StatusCode::UNAUTHORIZED);
+    let next = world.x_refreshes(&tokens.string("refresh_token")).await;
+    assert_eq!(world.x_me(&next.string("access_token")).await.status, StatusCode::OK);
 }
 
 #[tokio::test]
