@@ -78,7 +78,8 @@ fn a_field_of_the_wrong_type_is_unreadable_or_harmless_and_never_a_panic() {
         for field in ["access_token", "refresh_token", "expires_in", "scope"] {
             let mut token = x_token();
             token[field] = misfit.clone();
-            for grant in [redeem(Network::X, [ok(&token)]).outcome, refresh(Network::X, [ok(&token)]).unwrap().outcome] {
+            for grant in [redeem(Network::X, [ok(&token)]).outcome, refresh(Network::X, [ok(&token)]).unwrap().outcome]
+            {
                 let is_whole = |grant: &Grant| misfit.is_string() && !grant.access_token.expose_secret().is_empty();
                 assert!(grant.as_ref().map_or(true, is_whole), "{field}: {misfit}");
             }

@@ -97,9 +97,16 @@ async fn done_at(world: &World, target: &str) -> Stopped {
 
 /// What X says to whoever has this access token.
 pub(crate) async fn whoami(world: &World, lease: &Value) -> Reply {
-    let url = format!("{}/api.x.com/2/users/me", world.sandbox.networks_url());
-    let request = world.http.request(Method::GET, url).bearer_auth(lease["access_token"].as_str().unwrap());
-    Reply::of(request.send().await.unwrap()).await
+    whoami_at(world, "api.x.com/2/users/me", lease).await
+}
+
+/// Asks a network at `path` with a lease's access token, and with what goes beside it.
+pub(crate) async fn whoami_at(world: &World, path: &str, lease: &Value) -> Reply {
+    let url = format!("{}/{path}", world.sandbox.networks_url());
+    let beside: Vec<_> =
+        lease["params"].as_object().unwrap().iter().map(|(name, value)| (name, value.as_str())).collect();
+    let request = world.http.request(Method::GET, url).query(&beside);
+    Reply::of(request.bearer_auth(lease["access_token"].as_str().unwrap()).send().await.unwrap()).await
 }
 
 #[tokio::test]

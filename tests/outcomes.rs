@@ -4,6 +4,7 @@ use std::fmt::Write as _;
 
 use aws_sdk_dynamodb::types::AttributeValue;
 use serde_json::{Value, json};
+use shared::profile::Kind;
 use url::Url;
 
 use crate::support::{Landing, Person, Reply, SIGN_INS, Session, World, minutes};
@@ -46,8 +47,9 @@ async fn fails(person: &Person, session: &Session, callback: &Url, code: &str) -
     let look = person.look(session).await;
     assert_eq!((&look["status"], &look["error"]["code"]), (&json!("failed"), &json!(code)), "{look}");
     let words = look["error"]["detail"].as_str().unwrap();
-    let title = if look["kind"] == "x_profile" { "X " } else { "Facebook " };
-    assert!(words.contains(title) && words.ends_with('.'), "{words}");
+    let kind: Kind = look["kind"].as_str().unwrap().parse().unwrap();
+    let title = kind.network().title();
+    assert!(words.contains(&format!("{title} ")) && words.ends_with('.'), "{words}");
     if code == "rate_limited" {
         assert!(words.contains("about 15 minutes"), "it says when to come back: {words}");
     }
@@ -136,7 +138,7 @@ async fn a_network_that_never_answers_is_given_up_before_the_gateway_gives_up() 
         break_down(&world, target, &json!({ "mode": "slow", "delay_ms": 60_000 })).await;
         fails(&alice, &session, &callback, "network_unavailable").await;
     };
-    let [x, facebook] = SIGN_INS;
+    let [x, facebook, ..] = SIGN_INS;
     tokio::join!(
         hangs("x/token", x),
         hangs("x/me", x),

@@ -14,8 +14,12 @@ use serde_json::{Value, json};
 use url::Url;
 
 /// A sign-in for each network: the network, a kind of profile, a token that it has, and an account.
-pub(crate) const SIGN_INS: [(&str, &str, &str, &str); 2] =
-    [("x", "x_profile", "interaction", "newsdesk"), ("facebook", "facebook_user", "acquisition", "alice.meyer")];
+pub(crate) const SIGN_INS: [(&str, &str, &str, &str); 4] = [
+    ("x", "x_profile", "interaction", "newsdesk"),
+    ("facebook", "facebook_user", "acquisition", "alice.meyer"),
+    ("instagram", "instagram_account", "acquisition", "harbour.photos"),
+    ("youtube", "youtube_channel", "interaction", "harbour.tv"),
+];
 
 /// A sandbox, and a client that follows no redirects.
 #[derive(Clone)]
@@ -141,6 +145,13 @@ impl World {
     /// Runs the sweep and tells its summary.
     pub(crate) async fn sweep(&self) -> Value {
         self.door(Method::POST, "/_sandbox/tick", json!({ "function": "expiry-sweep" })).await.expect(200)
+    }
+
+    /// Something happens to an account at its network.
+    pub(crate) async fn happens(&self, network: &str, account: &str, event: Value) {
+        let door = format!("/_sandbox/networks/{network}/accounts/{account}");
+        let reply = self.door(Method::POST, &door, event).await;
+        assert!(reply.status.is_success(), "{}", reply.body);
     }
 
     /// All mails so far.
@@ -296,6 +307,27 @@ impl Person {
     pub(crate) async fn approve(&self, session: &Session, account: &str) -> Landing {
         let callback = self.decide(session, "approve", account).await;
         Landing(self.browser.get(callback.as_str()).await.location())
+    }
+
+    /// Completes what the browser brought back, with what is chosen from the session's candidates.
+    pub(crate) async fn complete_with(&self, landing: &Landing, selected: &[&str]) -> Reply {
+        let path = format!("/v1/connect-sessions/{}/complete", landing.session());
+        self.post(&path, json!({ "completion_code": landing.code(), "selected": selected })).await
+    }
+
+    /// Connects Facebook Pages that `account` administers.
+    pub(crate) async fn connect_pages(&self, account: &str, pages: &[&str]) -> Vec<Value> {
+        let session = self.begin("facebook_page", "interaction").await;
+        let landing = self.approve(&session, account).await;
+        let connected = self.complete_with(&landing, pages).await.expect(200);
+        connected["profiles"].as_array().unwrap().clone()
+    }
+
+    /// Signs in again for a profile.
+    pub(crate) async fn reauthenticate(&self, profile: &str, token: &str, account: &str) -> Value {
+        let session = self.begin_again(profile, token).await;
+        let landing = self.approve(&session, account).await;
+        self.complete(&landing).await.expect(200)["profiles"][0].clone()
     }
 
     /// Completes what the browser brought back.

@@ -35,7 +35,9 @@ async fn network_says(world: &World, target: &str, mode: &str, status: u16) {
 /// A token's row but for when the network may be asked about it again.
 async fn lasting(world: &World, path: &str) -> Row {
     let mut row = row(world, path).await;
-    row.remove("check_after");
+    for name in ["check_after", "check_at", "due_at"] {
+        row.remove(name);
+    }
     row
 }
 
