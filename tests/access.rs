@@ -120,6 +120,7 @@ async fn what_belongs_to_others_is_answered_like_what_does_not_exist() {
     let elsewhere = |path: &str| {
         path.replace("x_profile-42", "x_profile-99")
             .replace("facebook_user-1001", "facebook_user-9999")
+            .replace("/v1/users/carol", "/v1/users/nobody")
             .replace(&estate.session.id, &nowhere)
             .replace(&estate.rule, &nowhere)
             .replace(&estate.lease, &nowhere)
@@ -379,6 +380,7 @@ async fn a_removal_is_not_forgotten_over_a_request_that_was_under_way() {
         subject: "alice".parse().unwrap(),
         email: None,
         roles: [Role::Manager].into(),
+        groups: BTreeSet::new(),
         scope: BTreeSet::new(),
         issued_at: now,
     };

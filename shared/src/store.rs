@@ -15,7 +15,9 @@ use aws_sdk_dynamodb::{
     error::SdkError,
     operation::{transact_write_items::TransactWriteItemsError, update_item::UpdateItemError},
     primitives::Blob,
-    types::{AttributeValue, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update},
+    types::{
+        AttributeValue, ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
+    },
 };
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
@@ -24,6 +26,7 @@ use crate::seal::Sealed;
 
 pub mod flows;
 pub mod outbox;
+pub mod ownership;
 pub mod profiles;
 pub mod pauses;
 pub mod renewals;
@@ -138,6 +141,7 @@ enum Written {
 struct Change {
     set: Vec<String>,
     add: Vec<String>,
+    delete: Vec<String>,
     remove: Vec<String>,
     conditions: Vec<String>,
     names: HashMap<String, String>,
@@ -180,6 +184,13 @@ impl Change {
         self
     }
 
+    /// Takes members out of a set.
+    fn take(mut self, name: &str, members: AttributeValue) -> Self {
+        let (name, value) = (self.name(name), self.value(members));
+        self.delete.push(format!("{name} {value}"));
+        self
+    }
+
     fn remove(mut self, name: &str) -> Self {
         let name = self.name(name);
         self.remove.push(name);
@@ -192,9 +203,28 @@ impl Change {
         self
     }
 
+    fn when_contains(mut self, name: &str, member: AttributeValue) -> Self {
+        let (name, value) = (self.name(name), self.value(member));
+        self.conditions.push(format!("contains({name}, {value})"));
+        self
+    }
+
+    /// So many members are in a set.
+    fn when_counts(mut self, name: &str, members: usize) -> Self {
+        let (name, value) = (self.name(name), self.value(AttributeValue::N(members.to_string())));
+        self.conditions.push(format!("size({name}) = {value}"));
+        self
+    }
+
     fn when_exists(mut self, name: &str) -> Self {
         let name = self.name(name);
         self.conditions.push(format!("attribute_exists({name})"));
+        self
+    }
+
+    fn when_missing_or(mut self, name: &str, comparison: &str, to: AttributeValue) -> Self {
+        let (name, value) = (self.name(name), self.value(to));
+        self.conditions.push(format!("(attribute_not_exists({name}) OR {name} {comparison} {value})"));
         self
     }
 
@@ -226,7 +256,7 @@ impl Change {
     }
 
     fn expression(&self) -> String {
-        [("SET", &self.set), ("ADD", &self.add), ("REMOVE", &self.remove)]
+        [("SET", &self.set), ("ADD", &self.add), ("DELETE", &self.delete), ("REMOVE", &self.remove)]
             .into_iter()
             .filter(|(_, clauses)| !clauses.is_empty())
             .map(|(verb, clauses)| format!("{verb} {}", clauses.join(", ")))
@@ -287,6 +317,21 @@ impl Change {
             .build()
             .map_err(unreadable)?;
         Ok(TransactWriteItem::builder().update(update).build())
+    }
+
+    /// Changes nothing, and lets the transaction fail unless the change's conditions hold.
+    fn check_in_transaction(self, table: &str, key: Item) -> Result<TransactWriteItem, StoreError> {
+        let condition = self.condition();
+        let (names, values) = self.values();
+        let check = ConditionCheck::builder()
+            .table_name(table)
+            .set_key(Some(key))
+            .set_condition_expression(condition)
+            .set_expression_attribute_names(Some(names))
+            .set_expression_attribute_values(values)
+            .build()
+            .map_err(unreadable)?;
+        Ok(TransactWriteItem::builder().condition_check(check).build())
     }
 
     /// Deletes the row under the change's conditions.

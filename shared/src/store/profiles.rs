@@ -18,7 +18,7 @@ use super::{
     key_part, number, read, text, transact, unavailable, value, write,
 };
 use crate::{
-    access::{Subject, TenantId},
+    access::{Person, Relation, Sharing, Subject, TenantId},
     connect::ConnectSession,
     grant::{GrantPlace, SealedGrant},
     profile::{Kind, Network, ProfileId, Switch, TokenKind, Use},
@@ -38,6 +38,17 @@ pub struct Profile {
     /// Who owns it; nobody, when the last owner gave it up.
     #[serde(default)]
     pub owners: BTreeSet<Subject>,
+    /// With whom they share it.
+    #[serde(flatten)]
+    pub shared: Sharing,
+}
+
+impl Profile {
+    /// How `person` stands to it.
+    #[must_use]
+    pub fn relation_to(&self, person: Person<'_>) -> Relation {
+        person.relation_to(&self.owners, &self.shared)
+    }
 }
 
 /// A profile and its tokens, without their secrets.
@@ -65,6 +76,8 @@ pub enum DueRow {
     Token(TokenKey),
     /// A person's outbox.
     Outbox(TenantId, Subject),
+    /// The removal of a user that is not finished.
+    Removal(TenantId, Subject),
 }
 
 /// A token that may be leased, as an index knew it a moment ago.
@@ -296,6 +309,7 @@ impl Vault {
         };
         let mut items =
             vec![profile, change.in_transaction(&self.table, token_key(&key))?, flows.completing(session, now)?];
+        items.push(self.not_removed_since(session)?);
         if let Some(revocation) = &revocation {
             items.push(flows.revoking(revocation, now)?);
         }
@@ -342,16 +356,6 @@ impl Vault {
             .when("generation", "=", number(token.generation))
             .delete_in_transaction(&self.table, token_key(key))?;
         transact(&self.client, vec![delete, flows.revoking(revocation, at)?]).await
-    }
-
-    /// Deletes a profile that has no tokens left.
-    ///
-    /// # Errors
-    /// When the table does not answer.
-    pub async fn delete_profile(&self, tenant: &TenantId, id: &ProfileId) -> Result<(), StoreError> {
-        let delete = self.client.delete_item().table_name(&self.table).set_key(Some(profile_key(tenant, id)));
-        delete.send().await.map_err(unavailable)?;
-        Ok(())
     }
 
     /// Whether a token of any tenant lives on what this login granted to this app.
@@ -411,11 +415,11 @@ impl Vault {
     }
 }
 
-fn partition(tenant: &TenantId, profile: &ProfileId) -> String {
+pub(super) fn partition(tenant: &TenantId, profile: &ProfileId) -> String {
     format!("T#{tenant}#P#{profile}")
 }
 
-fn profile_key(tenant: &TenantId, profile: &ProfileId) -> Item {
+pub(super) fn profile_key(tenant: &TenantId, profile: &ProfileId) -> Item {
     super::row_key(partition(tenant, profile), "PROFILE")
 }
 
@@ -445,11 +449,14 @@ fn due_row(item: &Item) -> Option<DueRow> {
     if let Some((tenant, subject)) = super::outbox::owner_of(item) {
         return Some(DueRow::Outbox(tenant, subject));
     }
+    if let Some((tenant, subject)) = super::ownership::removal_of(item) {
+        return Some(DueRow::Removal(tenant, subject));
+    }
     token_key_of(item).map(DueRow::Token)
 }
 
 /// The token that a row's key names.
-fn token_key_of(item: &Item) -> Option<TokenKey> {
+pub(super) fn token_key_of(item: &Item) -> Option<TokenKey> {
     let (tenant, profile) = key_part(item, "pk")?.strip_prefix("T#")?.split_once("#P#")?;
     let token = key_part(item, "sk")?.strip_prefix("TOKEN#")?;
     Some(TokenKey { tenant: tenant.parse().ok()?, profile: profile.parse().ok()?, token: token.parse().ok()? })
