@@ -27,6 +27,7 @@ mod openapi;
 mod outages;
 mod outcomes;
 mod paging;
+mod people;
 mod refresh;
 mod refresh_model;
 mod rules;

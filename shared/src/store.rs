@@ -15,9 +15,7 @@ use aws_sdk_dynamodb::{
     error::SdkError,
     operation::{transact_write_items::TransactWriteItemsError, update_item::UpdateItemError},
     primitives::Blob,
-    types::{
-        AttributeValue, ConditionCheck, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update,
-    },
+    types::{AttributeValue, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update},
 };
 use jiff::Timestamp;
 use serde::{Serialize, de::DeserializeOwned};
@@ -222,12 +220,6 @@ impl Change {
         self
     }
 
-    fn when_missing_or(mut self, name: &str, comparison: &str, to: AttributeValue) -> Self {
-        let (name, value) = (self.name(name), self.value(to));
-        self.conditions.push(format!("(attribute_not_exists({name}) OR {name} {comparison} {value})"));
-        self
-    }
-
     fn when_missing(mut self, name: &str) -> Self {
         let name = self.name(name);
         self.conditions.push(format!("attribute_not_exists({name})"));
@@ -317,21 +309,6 @@ impl Change {
             .build()
             .map_err(unreadable)?;
         Ok(TransactWriteItem::builder().update(update).build())
-    }
-
-    /// Changes nothing, and lets the transaction fail unless the change's conditions hold.
-    fn check_in_transaction(self, table: &str, key: Item) -> Result<TransactWriteItem, StoreError> {
-        let condition = self.condition();
-        let (names, values) = self.values();
-        let check = ConditionCheck::builder()
-            .table_name(table)
-            .set_key(Some(key))
-            .set_condition_expression(condition)
-            .set_expression_attribute_names(Some(names))
-            .set_expression_attribute_values(values)
-            .build()
-            .map_err(unreadable)?;
-        Ok(TransactWriteItem::builder().condition_check(check).build())
     }
 
     /// Deletes the row under the change's conditions.

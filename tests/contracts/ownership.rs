@@ -108,7 +108,10 @@ async fn a_removal_is_due_until_a_pass_that_began_late_enough_found_nothing_more
         };
         let removal = Removal { tenant: tenant("acme"), subject: subject(person), removed_at: NOW + minutes(1) };
         vault.remove_user(&removal).await.unwrap();
-        assert_eq!(vault.user(&removal.tenant, &removal.subject, true).await.unwrap().removed_at, Some(NOW + minutes(1)));
+        assert_eq!(
+            vault.user(&removal.tenant, &removal.subject, true).await.unwrap().removed_at,
+            Some(NOW + minutes(1))
+        );
         assert_eq!(vault.removal(&removal.tenant, &removal.subject).await.unwrap(), Some(removal.clone()));
         let row = DueRow::Removal(tenant("acme"), subject(person));
         assert_eq!(due(NOW + minutes(1)).await, []);
@@ -141,24 +144,6 @@ async fn a_removal_is_due_until_a_pass_that_began_late_enough_found_nothing_more
         assert!(matches!(vault.finish(&removal, NOW + minutes(9)).await, Err(StoreError::Conflict)));
         vault.finish(&again, NOW + minutes(10)).await.unwrap();
         assert_eq!(due(NOW + minutes(60)).await, []);
-    })
-    .await;
-}
-
-// S38
-#[tokio::test]
-async fn a_sign_in_from_before_a_removal_makes_nothing_exist() {
-    on_each(async |engine: &Engine| {
-        let store = Store::of(engine);
-        let session = store.authorized("acme", "alice", Kind::XProfile, "42").await;
-        let removal = Removal { tenant: tenant("acme"), subject: subject("alice"), removed_at: NOW };
-        store.vault.remove_user(&removal).await.unwrap();
-        let (key, token) = super::token_of(&session, "42", 1);
-        let grant = super::sealed_grant(shared::grant::GrantPlace::of_token(&key.tenant, &token));
-        let ladder = shared::token::Ladder::default();
-        let attached = store.vault.attach(&store.flows, &session, &token, &grant, None, &ladder, NOW).await;
-        assert!(matches!(attached, Err(StoreError::Conflict)));
-        assert_eq!(store.vault.profile(&key.tenant, &key.profile).await.unwrap(), None);
     })
     .await;
 }

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use shared::{
     access::{Caller, Operation, Relation, Subject},
     clock::Deadline,
+    connect::ConnectSession,
     edge::{ApiError, Code, Json, Path, Problem},
     profile::ProfileId,
     store::ownership::{Parted, Removal, Share},
@@ -121,7 +122,8 @@ pub(crate) async fn remove(
 ) -> Result<Answer<Removed>, ApiError> {
     let relation = if sub == caller.subject { Relation::Owner } else { Relation::Stranger };
     if !caller.may(Operation::RemoveUser, relation) {
-        let needs = "Removing a user needs the role administrator, and nobody removes themself: ask another administrator.";
+        let needs =
+            "Removing a user needs the role administrator, and nobody removes themself: ask another administrator.";
         return Err(ApiError::forbidden(needs));
     }
     if !tokens.vault.user(&caller.tenant, &sub, true).await?.is_known() {
@@ -158,9 +160,8 @@ fn read_names<T: TryFrom<String> + Ord>(
 ) -> Result<Option<BTreeSet<T>>, ApiError> {
     let Some(names) = names else { return Ok(None) };
     let refused = || {
-        let detail = format!(
-            "`{field}` holds at most {SHARES} names, each of 1 to 255 bytes and without control characters."
-        );
+        let detail =
+            format!("`{field}` holds at most {SHARES} names, each of 1 to 255 bytes and without control characters.");
         ApiError::new(Code::InvalidRequest, detail)
     };
     if names.len() > SHARES {
@@ -171,9 +172,21 @@ fn read_names<T: TryFrom<String> + Ord>(
 }
 
 impl Tokens {
+    /// Whoever was removed since they signed in at the network has to sign in anew. A removal at this very moment is
+    /// late for this, and ends what comes of it.
+    pub(crate) async fn require_new_start(&self, caller: &Caller, session: &ConnectSession) -> Result<(), ApiError> {
+        let user = self.vault.user(&caller.tenant, &caller.subject, true).await?;
+        if user.removed_at.is_some_and(|removed| session.signed_in_at() <= removed) {
+            let detail = "You were removed since you signed in at the network. Begin a new session.";
+            return Err(ApiError::new(Code::SessionExpired, detail));
+        }
+        Ok(())
+    }
+
     async fn share(&self, caller: &Caller, id: &ProfileId, share: &Share) -> Result<(), ApiError> {
         let relation = self.see(caller, id).await?.profile.relation_to(caller.person());
-        let forbidden = || ApiError::forbidden("Sharing a profile needs one of its owners in the role responder or manager.");
+        let forbidden =
+            || ApiError::forbidden("Sharing a profile needs one of its owners in the role responder or manager.");
         if !caller.may(Operation::Share, relation) {
             return Err(forbidden());
         }

@@ -224,6 +224,7 @@ pub(crate) async fn complete(
     if !caller.may(Operation::Connect, Relation::Stranger) {
         return Err(ApiError::forbidden("Connecting needs the role responder or manager."));
     }
+    tokens.require_new_start(&caller, &flow.session).await?;
     let (Some(granted), Some(grant)) = (&flow.session.granted, &flow.grant) else {
         return Err(ApiError::new(Code::Internal, "The grant of the session is missing."));
     };
@@ -338,7 +339,8 @@ impl Tokens {
             allow: Allow::default(),
             expires_at: granted.terms.expires_at,
             access_expires_at: granted.terms.access_expires_at,
-            connected_at: now,
+            // a sign-in from before a removal is told from a new start by it
+            connected_at: session.signed_in_at(),
             considered_at: now,
             app: session.app.clone().unwrap_or_default(),
             login: granted.account.login.clone(),

@@ -24,12 +24,11 @@ use super::{
 use crate::{
     access::{Group, Subject, TenantId},
     clock::Deadline,
-    connect::{ConnectSession, STEP_LIMIT},
     profile::ProfileId,
     token::TokenId,
 };
 
-/// What is begun at the moment of a removal, and what the index does not know yet, is over after this time.
+/// Whatever was under way at the moment of a removal is over after this time, and known to the index.
 const SETTLED: SignedDuration = SignedDuration::from_mins(1);
 /// A refresh may change a token at the very moment that it ends: then it is looked at again, so often.
 const TRIES: u32 = 5;
@@ -174,10 +173,8 @@ impl Vault {
         row.extend(removal_key(tenant, subject));
         row.insert("due_shard".to_owned(), text(self.shards.of(&removal_partition(tenant, subject))));
         row.insert("due_at".to_owned(), number((*removed_at + SETTLED).as_second()));
-        let items = vec![
-            user.in_transaction(&self.table, users::key(tenant, subject))?,
-            put_in_transaction(&self.table, row)?,
-        ];
+        let items =
+            vec![user.in_transaction(&self.table, users::key(tenant, subject))?, put_in_transaction(&self.table, row)?];
         let mut tries = 0;
         loop {
             tries += 1;
@@ -249,14 +246,6 @@ impl Vault {
         }
         let delete = Change::new().when("removed_at", "=", value(removed_at)?);
         transact(&self.client, vec![delete.delete_in_transaction(&self.table, removal_key(tenant, subject))?]).await
-    }
-
-    /// The part of a transaction that fails where whoever began a session was removed since the browser came back: what
-    /// they began ends with them.
-    pub(super) fn not_removed_since(&self, session: &ConnectSession) -> Result<TransactWriteItem, StoreError> {
-        let back = session.expires_at - STEP_LIMIT;
-        let check = Change::new().when_missing_or("removed_at", "<", value(&back)?);
-        check.check_in_transaction(&self.table, users::key(&session.tenant, &session.subject))
     }
 
     /// Profiles of which the list's index says that they have to do with a person, and where the next of them begin.

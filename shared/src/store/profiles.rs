@@ -309,7 +309,6 @@ impl Vault {
         };
         let mut items =
             vec![profile, change.in_transaction(&self.table, token_key(&key))?, flows.completing(session, now)?];
-        items.push(self.not_removed_since(session)?);
         if let Some(revocation) = &revocation {
             items.push(flows.revoking(revocation, now)?);
         }
