@@ -322,9 +322,8 @@ impl Person<'_> {
             }
             (Operation::ChangeRule, _) | (Operation::RemoveUser, Relation::Stranger) => administers,
             (Operation::Use, Relation::Stranger | Relation::Unowned)
-            | (Operation::ChangeToken | Operation::Share | Operation::GiveUp, _)
-            | (Operation::DeleteProfile, Relation::Sharee | Relation::Stranger)
-            | (Operation::RemoveUser, _) => false,
+            | (Operation::ChangeToken | Operation::Share | Operation::GiveUp | Operation::RemoveUser, _)
+            | (Operation::DeleteProfile, Relation::Sharee | Relation::Stranger) => false,
         }
     }
 }

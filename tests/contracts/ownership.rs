@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 
 use shared::{
-    access::{Group, Subject},
+    access::{Group, Sharing, Subject},
     clock::Deadline,
     profile::Kind,
     store::{
@@ -49,7 +49,7 @@ async fn an_owner_and_nobody_else_says_with_whom_a_profile_is_shared() {
         let listed = store.vault.profiles(&key.tenant, None, 10).await.unwrap();
         assert_eq!(listed.profiles[0].profile.shared, after, "the list tells it too");
         let nobody = Share { users: Some([].into()), groups: Some([].into()), everybody: Some(false) };
-        assert_eq!(store.shared(&key, "alice", &nobody).await.unwrap().shared, Default::default());
+        assert_eq!(store.shared(&key, "alice", &nobody).await.unwrap().shared, Sharing::default());
     })
     .await;
 }
@@ -78,7 +78,7 @@ async fn with_an_ownership_the_tokens_end_and_with_the_last_one_the_shares() {
         assert!(give_up("bob").await.unwrap().unowned);
         assert_eq!(store.vault.token(&theirs).await.unwrap(), None);
         let left = store.profile_of(&key).await;
-        assert_eq!((left.owners, left.shared), (people(&[]), Default::default()));
+        assert_eq!((left.owners, left.shared), (people(&[]), Sharing::default()));
 
         // somebody claims it while a manager deletes what nobody owns
         store.connected("acme", "dora", Kind::XProfile, "42").await;

@@ -239,6 +239,7 @@ fn removing(world: &World) -> tokio::task::JoinHandle<()> {
 #[tokio::test]
 async fn a_removal_that_is_killed_anywhere_finishes_by_itself_and_once() {
     let (world, alice, _) = estate_of_bob(60).await;
+    let before = world.person("bob").access_token().await;
     for calls in [4, 40, 3] {
         let stopped = world.sandbox.faults().stop_at(calls, When::After);
         let request = removing(&world);
@@ -247,8 +248,7 @@ async fn a_removal_that_is_killed_anywhere_finishes_by_itself_and_once() {
         request.await.unwrap_err();
         drop(stopped);
         // whatever is left, the person is refused, and each profile is whole: an owner has a token, and nobody else has
-        let token = token_of(&world, "bob", &["responder"], &[]);
-        ask(&world, Some(&token), Method::GET, "/v1/profiles", &Value::Null).await.refused(401, "unauthenticated");
+        ask(&world, Some(&before), Method::GET, "/v1/profiles", &Value::Null).await.refused(401, "unauthenticated");
         let profiles = alice.get("/v1/profiles").await.expect(200);
         for profile in profiles["items"].as_array().unwrap() {
             let mut holders: Vec<_> =
@@ -381,6 +381,36 @@ async fn a_removal_under_load_leaves_nothing_that_works_in_the_persons_name() {
     assert_eq!(live(&world, "newsdesk"), 1);
     let lease = worker.lease().await.expect(201);
     assert_eq!(lease["token_id"], "interaction-alice");
+}
+
+#[tokio::test]
+async fn whatever_stands_in_a_subject_only_that_person_is_removed() {
+    let world = World::start().await;
+    let dora = world.person("dora");
+    let people = ["auth0|b", "auth0", "a.7Cb", "b#U#c", "b?x=1", "Bob B. Ä", "a..b", "*"];
+    let tokens = people.map(|sub| token_of(&world, sub, &["responder"], &[]));
+    let looks = async |token: &str| ask(&world, Some(token), Method::GET, "/v1/profiles", &Value::Null).await;
+    for token in &tokens {
+        looks(token).await.expect(200);
+    }
+    for (at, sub) in people.into_iter().enumerate() {
+        let path = format!("/v1/users/{}", encoded(sub));
+        assert_eq!(dora.delete(&path).await.expect(200)["sub"], sub);
+        for (other, token) in tokens.iter().enumerate() {
+            let status = if other <= at { 401 } else { 200 };
+            assert_eq!(looks(token).await.status.as_u16(), status, "{} after {sub} was removed", people[other]);
+        }
+    }
+    world.later(minutes(2)).await;
+    assert_eq!(removed(&world).await, (json!(8), json!(0)));
+}
+
+/// Every byte that is no letter or digit as `%XX` (RFC 3986 §2.1).
+fn encoded(text: &str) -> String {
+    text.bytes().fold(String::new(), |text, byte| match byte {
+        b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' => text + &char::from(byte).to_string(),
+        _ => text + &format!("%{byte:02X}"),
+    })
 }
 
 // S30, S31

@@ -53,7 +53,7 @@ struct ShareWith {
 
 /// What came of the removal of a user.
 #[derive(Serialize, ToSchema)]
-pub(crate) struct Removed {
+pub(crate) struct RemovedUser {
     #[schema(value_type = String)]
     sub: Subject,
     /// Access tokens from before are refused since then.
@@ -112,14 +112,14 @@ pub(crate) async fn change(
 /// Removes a user: their access tokens, ownerships, tokens and shares end, and their profiles stay behind.
 #[utoipa::path(
     delete, operation_id = "remove_user", path = "/v1/users/{sub}", params(("sub" = String, Path)), responses(
-    (status = 200, body = Removed, description = "They are removed; what they had ends"),
+    (status = 200, body = RemovedUser, description = "They are removed; what they had ends"),
     Problem,
 ))]
 pub(crate) async fn remove(
     State(tokens): State<Arc<Tokens>>,
     Admitted(caller): Admitted,
     Path(sub): Path<Subject>,
-) -> Result<Answer<Removed>, ApiError> {
+) -> Result<Answer<RemovedUser>, ApiError> {
     let relation = if sub == caller.subject { Relation::Owner } else { Relation::Stranger };
     if !caller.may(Operation::RemoveUser, relation) {
         let needs =
@@ -135,7 +135,7 @@ pub(crate) async fn remove(
     let deadline = Deadline::after(REMOVING_LIMIT);
     let pass = tokens.vault.pursue(&tokens.flows, &removal, deadline, now + SWEEP_TAKES_OVER).await?;
     let revocation = tokens.revoke(&pass.revocations).await;
-    Ok(Answer(Removed {
+    Ok(Answer(RemovedUser {
         sub: removal.subject,
         removed_at: now,
         profiles: pass.owned,

@@ -213,6 +213,9 @@ impl Vault {
         let mut pass = Pass { complete: true, ..Pass::default() };
         let mut start = None;
         loop {
+            if deadline.left().is_zero() {
+                return Ok(Pass { complete: false, ..pass });
+            }
             let (profiles, next) = self.belongings(tenant, subject, start).await?;
             for id in profiles {
                 if deadline.left().is_zero() {
