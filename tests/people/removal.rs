@@ -1,6 +1,9 @@
 //! The removal of a user: effective at once, finished by itself, and no more than that.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use aws_sdk_dynamodb::{
     primitives::Blob,
@@ -271,19 +274,28 @@ async fn a_removal_that_is_killed_anywhere_finishes_by_itself_and_once() {
     assert_eq!(listed(&alice, "without_owners").await.len(), 60);
 }
 
+// S57, S66
 #[tokio::test]
 async fn a_removal_that_takes_too_long_says_so_and_the_sweep_goes_on() {
-    let (world, alice, dora) = estate_of_bob(12).await;
-    world.fault(json!({ "target": "dynamodb/TransactWriteItems", "mode": "slow", "delay_ms": 1800, "times": 5 })).await;
+    let (world, alice, dora) = estate_of_bob(400).await;
+    // so slow that it would take eight seconds
+    let slow = json!({ "target": "dynamodb/TransactWriteItems", "mode": "slow", "delay_ms": 20, "times": 100_000 });
+    world.fault(slow).await;
+    let began = Instant::now();
     let done = dora.delete(OF_BOB).await.expect(200);
+    assert!(began.elapsed() < Duration::from_secs(25), "{:?}", began.elapsed());
     assert_eq!(done["complete"], false, "{done}");
     let tokens = done["tokens"].as_u64().unwrap();
-    assert!((1..13).contains(&tokens) && done["profiles"] == done["tokens"], "{done}");
+    assert!((1..400).contains(&tokens) && done["profiles"] == done["tokens"], "{done}");
     world.no_faults().await;
     world.later(minutes(2)).await;
     assert_eq!(removed(&world).await, (json!(1), json!(0)));
     assert_eq!((of_bob(&world).await.len(), live(&world, "newsdesk")), (0, 1));
-    assert_eq!(listed(&alice, "without_owners").await.len(), 12);
+    let mut unowned = 0;
+    for profile in world.rows("Vault").await.iter().filter(|row| row["sk"] == text("PROFILE")) {
+        unowned += usize::from(!profile.contains_key("owners"));
+    }
+    assert_eq!((unowned, alice.get(NEWSDESK).await.expect(200)["owners"].clone()), (400, json!(["alice"])));
 }
 
 // S58
@@ -381,6 +393,24 @@ async fn a_removal_under_load_leaves_nothing_that_works_in_the_persons_name() {
     assert_eq!(live(&world, "newsdesk"), 1);
     let lease = worker.lease().await.expect(201);
     assert_eq!(lease["token_id"], "interaction-alice");
+}
+
+#[tokio::test]
+async fn nobody_writes_to_whoever_was_removed() {
+    let world = World::start().await;
+    let [bob, dora] = ["bob", "dora"].map(|name| world.person(name));
+    bob.connect("facebook_user", "acquisition", "bob.stone").await;
+    dora.connect("facebook_user", "acquisition", "alice.meyer").await;
+    world.later(days(31)).await;
+    world.fault(json!({ "target": "ses/SendRawEmail", "mode": "throttle", "times": 100 })).await;
+    assert_eq!(world.sweep().await["postponed"], 2);
+    world.no_faults().await;
+    dora.delete(OF_BOB).await.expect(200);
+    for _ in 0..3 {
+        world.later(days(10)).await.sweep().await;
+    }
+    let mails = world.mails().await;
+    assert!(!mails.is_empty() && mails.iter().all(|mail| mail["to"] == json!(["dora@acme.example"])), "{mails:#?}");
 }
 
 #[tokio::test]

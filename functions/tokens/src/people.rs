@@ -67,7 +67,7 @@ pub(crate) struct RemovedUser {
     tokens: u32,
     /// How many profiles were shared with them by name.
     shares: u32,
-    /// What became of the grants at the network: `revoked`; `pending`, it is retried until it is
+    /// What became of those tokens' grants at the network: `revoked`; `pending`, it is retried until it is
     /// done; `shared`, other tokens live on the same grants, so those were left alone.
     revocation: &'static str,
     /// Whether this request came to the end of all that they had. If not, the rest ends by itself within minutes.
