@@ -130,6 +130,12 @@ impl Estate {
             Row { by: WORKER, ..row("POST /v1/leases/{id}/report", &report, published, [404, 403, 403, 200]) },
             row("DELETE /v1/profiles/{id}/tokens/{token}", token, Value::Null, [404, 403, 403, 200]),
             row("DELETE /v1/profiles/{id}", "/v1/profiles/facebook_user-1001", Value::Null, [404, 403, 403, 200]),
+            row(
+                "PATCH /v1/profiles/{id}",
+                "/v1/profiles/x_profile-42",
+                json!({ "owner": false }),
+                [404, 403, 403, 200],
+            ),
             Row { by: "dora", ..row("DELETE /v1/users/{sub}", "/v1/users/carol", Value::Null, [404, 403, 403, 200]) },
         ]
     }

@@ -1,6 +1,7 @@
 //! Who a profile is for: owners who come and go, people it is shared with, and people who are removed.
 
 use reqwest::Method;
+use sandbox::faults::{Stopped, When};
 use serde_json::{Value, json};
 
 use crate::{
@@ -30,6 +31,22 @@ async fn acting(world: &World, user: &str) -> u16 {
         reply.refused(403, "forbidden");
     }
     reply.status.as_u16()
+}
+
+/// A request that stands still before what it writes at last is written, while others go on.
+async fn before_it_writes<T: Send + 'static>(
+    world: &World,
+    request: impl Future<Output = T> + Send + 'static,
+) -> (tokio::task::JoinHandle<T>, Stopped) {
+    let faults = world.sandbox.faults();
+    let mut stopped = faults.stop_at(0, When::Before);
+    let request = tokio::spawn(request);
+    while stopped.reached().await.target != "dynamodb/TransactWriteItems" {
+        let next = faults.stop_at(0, When::Before);
+        stopped.resume();
+        stopped = next;
+    }
+    (request, stopped)
 }
 
 /// Signs somebody of acme in with these roles and groups, and lets them look at their profiles once.

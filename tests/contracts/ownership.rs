@@ -5,15 +5,17 @@ use std::collections::BTreeSet;
 use shared::{
     access::{Group, Sharing, Subject},
     clock::Deadline,
-    profile::Kind,
+    profile::{Kind, Network},
     store::{
         StoreError,
+        flows::Revocation,
         ownership::{Removal, Share},
         profiles::{DueRow, Profile, TokenKey},
     },
+    token::TokenId,
 };
 
-use super::{Engine, NOW, Store, minutes, on_each, subject, tenant};
+use super::{APP, Engine, NOW, Store, minutes, on_each, subject, tenant};
 
 fn people(names: &[&str]) -> BTreeSet<Subject> {
     names.iter().map(|name| subject(name)).collect()
@@ -80,11 +82,22 @@ async fn with_an_ownership_the_tokens_end_and_with_the_last_one_the_shares() {
         let left = store.profile_of(&key).await;
         assert_eq!((left.owners, left.shared), (people(&[]), Sharing::default()));
 
-        // somebody claims it while a manager deletes what nobody owns
+        // somebody claims it while a manager deletes what nobody owns, and signs in again while it is deleted
+        let unowned = store.profile_of(&key).await;
         store.connected("acme", "dora", Kind::XProfile, "42").await;
-        let deleted = store.vault.delete_profile(&key.tenant, &key.profile, &people(&[])).await;
-        assert!(matches!(deleted, Err(StoreError::Conflict)));
-        assert_eq!(store.profile_of(&key).await.owners, people(&["dora"]));
+        let owned = store.profile_of(&key).await;
+        let again = TokenKey { token: TokenId::new(key.token.kind(), &subject("dora")), ..key.clone() };
+        let held = store.vault.token(&again).await.unwrap().unwrap();
+        let revocation = Revocation::new(Network::X, APP, "42", held.grant.clone());
+        store.vault.delete_token(&store.flows, &again, &held.token, &revocation, NOW).await.unwrap();
+        store.connected("acme", "dora", Kind::XProfile, "42").await;
+        for before in [unowned, owned] {
+            let deleted = store.vault.delete_profile(&key.tenant, &before).await;
+            assert!(matches!(deleted, Err(StoreError::Conflict)), "{before:?}");
+        }
+        let now = store.profile_of(&key).await;
+        assert_eq!(now.owners, people(&["dora"]));
+        store.vault.delete_profile(&key.tenant, &now).await.unwrap();
     })
     .await;
 }

@@ -176,8 +176,8 @@ async fn a_token_is_deleted_together_with_leaving_its_revocation() {
         vault.delete_token(flows, &other, &theirs, &revocation(&theirs), NOW).await.unwrap();
         assert!(!vault.lives_on(Network::Facebook, APP, "1001").await.unwrap());
 
-        let owners = [subject("alice")].into();
-        vault.delete_profile(&key.tenant, &key.profile, &owners).await.unwrap();
+        let profile = vault.profile(&key.tenant, &key.profile).await.unwrap().unwrap().profile;
+        vault.delete_profile(&key.tenant, &profile).await.unwrap();
         assert_eq!(vault.profile(&key.tenant, &key.profile).await.unwrap(), None);
         assert!(vault.profile(&other.tenant, &other.profile).await.unwrap().is_some());
     })

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{NEWSDESK, listed};
+use super::{NEWSDESK, before_it_writes, listed};
 use crate::support::{Person, World, days, minutes};
 
 const FACEBOOK: &str = "/v1/profiles/facebook_user-1001";
@@ -158,4 +158,48 @@ async fn what_a_renewal_brings_while_its_owner_leaves_is_revoked_as_well() {
     world.later(minutes(5)).await.sweep().await;
     assert!(world.sandbox.networks().grants("x", "newsdesk").iter().all(|grant| !grant.live));
     assert_eq!(seen(&alice, NEWSDESK).await, ("no_owner".into(), json!([]), vec![]));
+}
+
+// S35
+#[tokio::test]
+async fn whoever_leaves_while_they_sign_in_leaves_nothing_behind() {
+    let world = World::start().await;
+    let [alice, bob] = ["alice", "bob"].map(|name| world.person(name));
+    for person in [&alice, &bob] {
+        person.connect("facebook_user", "acquisition", "alice.meyer").await;
+    }
+    for owners in [json!(["bob"]), json!([])] {
+        let leaver = if owners == json!([]) { &bob } else { &alice };
+        let session = leaver.begin_again("facebook_user-1001", "interaction").await;
+        let landing = leaver.approve(&session, "alice.meyer").await;
+        let request = {
+            let leaver = leaver.clone();
+            async move { leaver.patch(FACEBOOK, json!({ "owner": false })).await }
+        };
+        let (leaving, stopped) = before_it_writes(&world, request).await;
+        leaver.complete(&landing).await.expect(200);
+        stopped.resume();
+        let ended = leaving.await.unwrap().expect(200)["ended"]["tokens"].clone();
+        assert_eq!(ended.as_array().unwrap().len(), 2, "{ended}");
+        let left = alice.get(FACEBOOK).await.expect(200);
+        let holders: Vec<_> = left["tokens"].as_array().unwrap().iter().map(|token| token["owner"].clone()).collect();
+        assert_eq!((&left["owners"], json!(holders)), (&owners, owners.clone()));
+    }
+    assert!(world.sandbox.networks().grants("facebook", "alice.meyer").iter().all(|grant| !grant.live));
+}
+
+// S35
+#[tokio::test]
+async fn a_profile_that_is_claimed_while_it_is_deleted_stays() {
+    let world = World::start().await;
+    let [alice, bob, dora] = ["alice", "bob", "dora"].map(|name| world.person(name));
+    alice.connect("x_profile", "interaction", "newsdesk").await;
+    alice.patch(NEWSDESK, json!({ "owner": false })).await.expect(200);
+    let session = bob.begin_again("x_profile-42", "interaction").await;
+    let landing = bob.approve(&session, "newsdesk").await;
+    let (deleting, stopped) = before_it_writes(&world, async move { dora.delete(NEWSDESK).await }).await;
+    bob.complete(&landing).await.expect(200);
+    stopped.resume();
+    deleting.await.unwrap().refused(409, "conflict");
+    assert_eq!(seen(&alice, NEWSDESK).await, ("valid".into(), json!(["bob"]), vec!["bob".into()]));
 }

@@ -24,7 +24,7 @@ use shared::{
     },
 };
 
-use super::{NEWSDESK, acting, listed, token_of};
+use super::{NEWSDESK, acting, before_it_writes, listed, token_of};
 use crate::{
     estate::{ask, namesake},
     invocation::{context, event},
@@ -332,21 +332,11 @@ async fn what_is_completed_at_the_moment_of_a_removal_ends_with_it() {
     dora.get("/v1/profiles").await.expect(200);
 
     // he was admitted, and all but the writing is done
-    let faults = Arc::clone(&world.sandbox).faults().clone();
-    let mut stopped = faults.stop_at(0, When::Before);
-    let completing = tokio::spawn({
-        let bob = bob.clone();
-        async move { bob.complete(&landing).await }
-    });
-    while stopped.reached().await.target != "dynamodb/TransactWriteItems" {
-        let next = faults.stop_at(0, When::Before);
-        stopped.resume();
-        stopped = next;
-    }
+    let (completing, stopped) = before_it_writes(&world, async move { bob.complete(&landing).await }).await;
     let done = dora.delete(OF_BOB).await.expect(200);
     assert_eq!((&done["tokens"], &done["complete"]), (&json!(0), &json!(true)));
     stopped.resume();
-    completing.await.unwrap();
+    completing.await.unwrap().expect(200);
     assert_eq!(live(&world, "support"), 1);
 
     world.later(minutes(2)).await;

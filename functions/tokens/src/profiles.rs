@@ -177,7 +177,7 @@ pub(crate) async fn delete(
         }
         deleted.push(token.id());
     }
-    tokens.vault.delete_profile(&caller.tenant, &id, &seen.profile.owners).await?;
+    tokens.vault.delete_profile(&caller.tenant, &seen.profile).await?;
     let revocation = tokens.revoke(&revocations).await;
     Ok(Answer(Deleted { tokens: deleted, revocation, warnings }))
 }

@@ -141,22 +141,13 @@ impl Vault {
         Ok(parted.filter(|parted| parted.owned))
     }
 
-    /// Deletes a profile that has no tokens left, if its owners still are these: somebody may claim it at this very moment.
+    /// Deletes a profile that has no tokens left, as it was read: somebody may claim it or sign in again at this very moment.
     ///
     /// # Errors
-    /// [`StoreError::Conflict`] when its owners changed.
-    pub async fn delete_profile(
-        &self,
-        tenant: &TenantId,
-        id: &ProfileId,
-        owners: &BTreeSet<Subject>,
-    ) -> Result<(), StoreError> {
-        let change = match owners.len() {
-            0 => Change::new().when_missing("owners"),
-            owners => Change::new().when_counts("owners", owners),
-        };
-        let change = owners.iter().fold(change, |change, owner| change.when_contains("owners", text(owner.as_str())));
-        transact(&self.client, vec![change.delete_in_transaction(&self.table, profile_key(tenant, id))?]).await
+    /// [`StoreError::Conflict`] when its owners changed, or it has a new token.
+    pub async fn delete_profile(&self, tenant: &TenantId, profile: &Profile) -> Result<(), StoreError> {
+        let delete = as_read(profile).delete_in_transaction(&self.table, profile_key(tenant, &profile.profile))?;
+        transact(&self.client, vec![delete]).await
     }
 
     /// Removes a user, from this moment on: their access tokens from before are refused, what was remembered of them is
@@ -354,26 +345,28 @@ impl Pass {
     }
 }
 
-/// The change of the profile's own row, which holds only while it has as many owners as were read: with the last one
-/// everything that they shared ends.
+/// The profile's own row has the owners that were read, and none of them signed in again: whoever does adds to `attached`,
+/// and whoever leaves is missing.
+fn as_read(profile: &Profile) -> Change {
+    let change = match profile.attached {
+        0 => Change::new().when_missing("attached"),
+        attached => Change::new().when("attached", "=", number(attached)),
+    };
+    match profile.owners.len() {
+        0 => change.when_missing("owners"),
+        owners => change.when_counts("owners", owners),
+    }
+}
+
+/// The change of the profile's own row: with the last owner everything that they shared ends.
 fn leaving(profile: &Profile, person: &Subject, parted: &Parted) -> Change {
     let this_one = || AttributeValue::Ss(vec![person.to_string()]);
-    let change = Change::new().when_exists("pk");
-    let change = match profile.owners.len() {
-        _ if !parted.owned => change,
-        1 => change.remove("owners"),
-        _ => change.take("owners", this_one()),
-    };
-    let change = if parted.owned {
-        change.when_contains("owners", text(person.as_str())).when_counts("owners", profile.owners.len())
-    } else {
-        change
-    };
     if parted.unowned {
-        return ["shared_users", "shared_groups", "shared_everybody"]
-            .iter()
-            .fold(change, |change, name| change.remove(name));
+        let shares = ["shared_users", "shared_groups", "shared_everybody"];
+        return shares.iter().fold(as_read(profile).remove("owners"), |change, name| change.remove(name));
     }
+    let change =
+        if parted.owned { as_read(profile).take("owners", this_one()) } else { Change::new().when_exists("pk") };
     if parted.shared { change.take("shared_users", this_one()) } else { change }
 }
 

@@ -41,6 +41,10 @@ pub struct Profile {
     /// With whom they share it.
     #[serde(flatten)]
     pub shared: Sharing,
+    /// How often somebody became an owner or signed in again; tells whether it is as it was when it was read. A list does
+    /// not know it.
+    #[serde(default)]
+    pub(super) attached: u64,
 }
 
 impl Profile {
@@ -282,6 +286,7 @@ impl Vault {
             .set("kind", value(&key.profile.kind())?)
             .set("name", text(&token.name))
             .add("owners", owner)
+            .add("attached", number(1))
             .in_transaction(&self.table, profile_key(&key.tenant, &key.profile))?;
 
         let mut facts = write(token)?;
@@ -414,7 +419,7 @@ impl Vault {
     }
 }
 
-pub(super) fn partition(tenant: &TenantId, profile: &ProfileId) -> String {
+fn partition(tenant: &TenantId, profile: &ProfileId) -> String {
     format!("T#{tenant}#P#{profile}")
 }
 
@@ -455,7 +460,7 @@ fn due_row(item: &Item) -> Option<DueRow> {
 }
 
 /// The token that a row's key names.
-pub(super) fn token_key_of(item: &Item) -> Option<TokenKey> {
+fn token_key_of(item: &Item) -> Option<TokenKey> {
     let (tenant, profile) = key_part(item, "pk")?.strip_prefix("T#")?.split_once("#P#")?;
     let token = key_part(item, "sk")?.strip_prefix("TOKEN#")?;
     Some(TokenKey { tenant: tenant.parse().ok()?, profile: profile.parse().ok()?, token: token.parse().ok()? })
