@@ -422,6 +422,11 @@ async fn a_context_that_the_authorizer_would_not_give_is_no_caller() {
         ("sub", json!(["alice"])),
         ("roles", Value::Null),
         ("scope", Value::Null),
+        ("groups", json!("newsroom")),
+        ("groups", json!("")),
+        ("groups", json!("[\"newsroom\", 7]")),
+        ("groups", json!("[\"\"]")),
+        ("groups", json!("[\"a\\n\"]")),
     ] {
         let mut changed = good.clone();
         changed[name] = value;
