@@ -10,6 +10,7 @@ mod engine;
 mod flows;
 mod kms;
 mod outbox;
+mod ownership;
 mod renewals;
 mod secrets_manager;
 mod ses;

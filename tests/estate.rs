@@ -22,7 +22,7 @@ const WORKER: &str = "acme-worker";
 
 /// A request for something that is Alice's, and the statuses that others get for it.
 pub(crate) struct Row {
-    /// Who is meant to ask for it: Alice, or the worker of her organisation.
+    /// Who is meant to ask for it: Alice, or the worker or an administrator of her organisation.
     pub(crate) by: &'static str,
     /// As the OpenAPI document writes it.
     pub(crate) operation: &'static str,
@@ -71,6 +71,7 @@ impl Estate {
         let publish = json!({ "use": "publish", "profile_id": "x_profile-42" });
         let lease = world.person(WORKER).post("/v1/leases", publish).await.expect(201);
         let lease = lease["id"].as_str().unwrap().to_owned();
+        world.person("carol").get("/v1/profiles").await.expect(200);
         let session = alice.begin("x_profile", "interaction").await;
         let code = alice.approve(&session, "support").await.code();
         Self { world, session, code, notice, rule, lease }
@@ -85,6 +86,7 @@ impl Estate {
         let (id, notice) = (&self.session.id, &self.notice);
         let again =
             json!({ "profile_id": "x_profile-42", "token": "interaction", "return_url": self.world.return_url() });
+        let share = json!({ "shared_with": { "users": ["zoe"], "groups": ["newsroom"] } });
         let allow = json!({ "allow": { "private_messages": true } });
         let complete = json!({ "completion_code": self.code });
         let rule = format!("/v1/rules/{}", self.rule);
@@ -98,6 +100,7 @@ impl Estate {
             row("GET /v1/profiles", "/v1/profiles", Value::Null, [200, 200, 200, 200]),
             row("GET /v1/profiles/{id}", "/v1/profiles/x_profile-42", Value::Null, [404, 200, 200, 200]),
             row("GET /v1/profiles/{id}/tokens", "/v1/profiles/x_profile-42/tokens", Value::Null, [404, 200, 200, 200]),
+            row("PATCH /v1/profiles/{id}", "/v1/profiles/x_profile-42", share, [404, 403, 403, 200]),
             row("PATCH /v1/profiles/{id}/tokens/{token}", token, allow, [404, 403, 403, 200]),
             row("POST /v1/connect-sessions", "/v1/connect-sessions", again, [404, 403, 201, 201]),
             row(
@@ -127,6 +130,13 @@ impl Estate {
             Row { by: WORKER, ..row("POST /v1/leases/{id}/report", &report, published, [404, 403, 403, 200]) },
             row("DELETE /v1/profiles/{id}/tokens/{token}", token, Value::Null, [404, 403, 403, 200]),
             row("DELETE /v1/profiles/{id}", "/v1/profiles/facebook_user-1001", Value::Null, [404, 403, 403, 200]),
+            row(
+                "PATCH /v1/profiles/{id}",
+                "/v1/profiles/x_profile-42",
+                json!({ "owner": false }),
+                [404, 403, 403, 200],
+            ),
+            Row { by: "dora", ..row("DELETE /v1/users/{sub}", "/v1/users/carol", Value::Null, [404, 403, 403, 200]) },
         ]
     }
 

@@ -29,6 +29,7 @@ mod outages;
 mod outcomes;
 mod pages;
 mod paging;
+mod people;
 mod refresh;
 mod refresh_model;
 mod rules;

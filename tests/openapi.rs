@@ -215,6 +215,7 @@ async fn the_shapes_are_those_that_clients_rely_on() {
         "external_id": "42",
         "name": profile["name"],
         "owners": ["alice"],
+        "shared_with": { "users": [], "groups": [], "everybody": false },
         "state": "valid",
         "tokens": [{
             "id": "interaction-alice",

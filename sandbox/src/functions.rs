@@ -122,6 +122,7 @@ impl Functions {
                     audience: authorizer.variable("OIDC_AUDIENCE")?.to_owned(),
                     tenant_claim: authorizer.variable("TENANT_CLAIM")?.to_owned(),
                     roles_claim: authorizer.variable("ROLES_CLAIM")?.to_owned(),
+                    groups_claim: authorizer.variable("GROUPS_CLAIM")?.to_owned(),
                 },
                 clock: clock.clone(),
             },

@@ -41,29 +41,37 @@ pub struct Person {
     pub email: &'static str,
     /// What the person may do; nothing for workers.
     pub roles: &'static [&'static str],
+    /// To which groups the person belongs.
+    pub groups: &'static [&'static str],
     /// `tokenward` for people, `leases` for workers.
     pub scope: &'static str,
 }
 
 /// Two tenants, each with every kind of user that matters and a worker.
 pub const PEOPLE: &[Person] = &[
-    user("alice", "acme", "alice@acme.example", &["manager", "power_analyst"]),
-    user("bob", "acme", "bob@acme.example", &["responder", "analyst"]),
-    user("carol", "acme", "carol@acme.example", &["reader", "analyst"]),
-    user("dora", "acme", "dora@acme.example", &["manager", "administrator"]),
+    user("alice", "acme", "alice@acme.example", &["manager", "power_analyst"], &["newsroom"]),
+    user("bob", "acme", "bob@acme.example", &["responder", "analyst"], &["service desk"]),
+    user("carol", "acme", "carol@acme.example", &["reader", "analyst"], &["service desk"]),
+    user("dora", "acme", "dora@acme.example", &["manager", "administrator"], &[]),
     worker("acme-worker", "acme", "acme-worker@acme.example"),
-    user("erin", "globex", "erin@globex.example", &["manager", "administrator"]),
-    user("frank", "globex", "frank@globex.example", &["responder", "power_analyst"]),
-    user("gus", "globex", "gus@globex.example", &["reader", "analyst"]),
+    user("erin", "globex", "erin@globex.example", &["manager", "administrator"], &[]),
+    user("frank", "globex", "frank@globex.example", &["responder", "power_analyst"], &["newsroom"]),
+    user("gus", "globex", "gus@globex.example", &["reader", "analyst"], &["service desk"]),
     worker("globex-worker", "globex", "globex-worker@globex.example"),
 ];
 
-const fn user(name: &'static str, tenant: &'static str, email: &'static str, roles: &'static [&'static str]) -> Person {
-    Person { name, tenant, email, roles, scope: "tokenward" }
+const fn user(
+    name: &'static str,
+    tenant: &'static str,
+    email: &'static str,
+    roles: &'static [&'static str],
+    groups: &'static [&'static str],
+) -> Person {
+    Person { name, tenant, email, roles, groups, scope: "tokenward" }
 }
 
 const fn worker(name: &'static str, tenant: &'static str, email: &'static str) -> Person {
-    Person { name, tenant, email, roles: &[], scope: "leases" }
+    Person { name, tenant, email, roles: &[], groups: &[], scope: "leases" }
 }
 
 /// An issuer of access and ID tokens.
@@ -173,6 +181,7 @@ impl Issuer {
             "sub": person.name,
             "email": person.email,
             "roles": person.roles,
+            "groups": person.groups,
             "tenant": person.tenant,
             "iat": now,
             "nbf": now,

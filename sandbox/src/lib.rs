@@ -397,6 +397,7 @@ fn environment(
         ("OIDC_AUDIENCE", AUDIENCE.to_owned()),
         ("TENANT_CLAIM", "tenant".to_owned()),
         ("ROLES_CLAIM", "roles".to_owned()),
+        ("GROUPS_CLAIM", "groups".to_owned()),
         ("GRAPH_VERSION", "v26.0".to_owned()),
         ("DUE_SHARDS", "4".to_owned()),
         ("VAULT_TABLE", "Vault".to_owned()),

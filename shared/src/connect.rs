@@ -323,6 +323,12 @@ impl ConnectSession {
         self.expires_at <= now
     }
 
+    /// When the person signed in at the network, of a session that waits to be completed.
+    #[must_use]
+    pub fn signed_in_at(&self) -> Timestamp {
+        self.expires_at - STEP_LIMIT
+    }
+
     /// Why what was granted cannot be used for this session, if so.
     #[must_use]
     pub fn refuses(&self, granted: &Granted) -> Option<Ending> {

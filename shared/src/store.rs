@@ -24,6 +24,7 @@ use crate::seal::Sealed;
 
 pub mod flows;
 pub mod outbox;
+pub mod ownership;
 pub mod profiles;
 pub mod pauses;
 pub mod renewals;
@@ -138,6 +139,7 @@ enum Written {
 struct Change {
     set: Vec<String>,
     add: Vec<String>,
+    delete: Vec<String>,
     remove: Vec<String>,
     conditions: Vec<String>,
     names: HashMap<String, String>,
@@ -180,6 +182,13 @@ impl Change {
         self
     }
 
+    /// Takes members out of a set.
+    fn take(mut self, name: &str, members: AttributeValue) -> Self {
+        let (name, value) = (self.name(name), self.value(members));
+        self.delete.push(format!("{name} {value}"));
+        self
+    }
+
     fn remove(mut self, name: &str) -> Self {
         let name = self.name(name);
         self.remove.push(name);
@@ -189,6 +198,19 @@ impl Change {
     fn when(mut self, name: &str, comparison: &str, to: AttributeValue) -> Self {
         let (name, value) = (self.name(name), self.value(to));
         self.conditions.push(format!("{name} {comparison} {value}"));
+        self
+    }
+
+    fn when_contains(mut self, name: &str, member: AttributeValue) -> Self {
+        let (name, value) = (self.name(name), self.value(member));
+        self.conditions.push(format!("contains({name}, {value})"));
+        self
+    }
+
+    /// So many members are in a set.
+    fn when_counts(mut self, name: &str, members: usize) -> Self {
+        let (name, value) = (self.name(name), self.value(AttributeValue::N(members.to_string())));
+        self.conditions.push(format!("size({name}) = {value}"));
         self
     }
 
@@ -226,7 +248,7 @@ impl Change {
     }
 
     fn expression(&self) -> String {
-        [("SET", &self.set), ("ADD", &self.add), ("REMOVE", &self.remove)]
+        [("SET", &self.set), ("ADD", &self.add), ("DELETE", &self.delete), ("REMOVE", &self.remove)]
             .into_iter()
             .filter(|(_, clauses)| !clauses.is_empty())
             .map(|(verb, clauses)| format!("{verb} {}", clauses.join(", ")))

@@ -178,7 +178,8 @@ async fn a_token_is_deleted_together_with_leaving_its_revocation() {
         vault.delete_token(flows, &other, &theirs, &revocation(&theirs), NOW).await.unwrap();
         assert!(!vault.lives_on(Network::Facebook, APP, "1001").await.unwrap());
 
-        vault.delete_profile(&key.tenant, &key.profile).await.unwrap();
+        let profile = vault.profile(&key.tenant, &key.profile).await.unwrap().unwrap().profile;
+        vault.delete_profile(&key.tenant, &profile).await.unwrap();
         assert_eq!(vault.profile(&key.tenant, &key.profile).await.unwrap(), None);
         assert!(vault.profile(&other.tenant, &other.profile).await.unwrap().is_some());
     })
@@ -194,6 +195,7 @@ async fn a_person_is_remembered_by_the_newest_address() {
             subject: subject("auth0|alice#1"),
             email: email.map(str::to_owned),
             roles: BTreeSet::new(),
+            groups: BTreeSet::new(),
             scope: BTreeSet::new(),
             issued_at: NOW,
         };

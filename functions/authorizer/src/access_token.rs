@@ -11,7 +11,7 @@ use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, Header, Validation, errors::ErrorKind};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use shared::access::{Role, Subject, TenantId};
+use shared::access::{Group, Role, Subject, TenantId};
 
 use crate::issuer::VerifyingKey;
 
@@ -30,6 +30,8 @@ pub struct Terms {
     pub tenant_claim: String,
     /// The claim that lists the roles, for example `roles` or `cognito:groups`.
     pub roles_claim: String,
+    /// The claim that lists the groups, for example `groups` or `cognito:groups`.
+    pub groups_claim: String,
 }
 
 /// The verified identity that the gateway hands to every function, each value as text.
@@ -41,6 +43,8 @@ pub(crate) struct Context {
     email: String,
     /// Separated by a space.
     roles: String,
+    /// A JSON list: a group's name may hold spaces and anything else. The longest header that is read bounds it.
+    groups: String,
     /// Separated by a space (RFC 6749 §3.3).
     scope: String,
     /// In seconds since the epoch.
@@ -206,6 +210,7 @@ impl Terms {
             sub: sub.into(),
             email: email(claims).unwrap_or_default().to_owned(),
             roles: roles.join(" "),
+            groups: Value::from_iter(self.groups(claims)).to_string(),
             scope: scope.join(" "),
             iat: iat.to_string(),
             exp: exp.to_string(),
@@ -233,6 +238,12 @@ impl Terms {
             return BTreeSet::new();
         }
         BTreeSet::from([Role::Reader, Role::Analyst])
+    }
+
+    /// The groups, without those whose name cannot be one.
+    fn groups(&self, claims: &Claims) -> BTreeSet<String> {
+        let names = claims.names(&self.groups_claim).into_iter();
+        names.filter_map(|name| Group::try_from(name.to_owned()).ok()).map(String::from).collect()
     }
 }
 

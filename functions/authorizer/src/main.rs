@@ -13,6 +13,7 @@ async fn main() -> Result<(), edge::Fatal> {
             audience: edge::variable("OIDC_AUDIENCE")?,
             tenant_claim: edge::variable("TENANT_CLAIM")?,
             roles_claim: edge::variable("ROLES_CLAIM")?,
+            groups_claim: edge::variable("GROUPS_CLAIM")?,
         },
         clock: Clock::system(),
     };

@@ -21,6 +21,7 @@ async fn a_good_token_says_who_is_calling() {
         "sub": "alice",
         "email": "alice@acme.example",
         "roles": "manager power_analyst",
+        "groups": "[]",
         "scope": "tokenward",
         "iat": NOW.to_string(),
         "exp": (NOW + HOUR).to_string(),
@@ -261,6 +262,23 @@ async fn roles_come_from_the_known_ones_alone() {
     ] {
         let answer = world.ask(&world.token(&claims)).await;
         assert_eq!(answer["context"]["roles"], roles, "{claims}");
+    }
+}
+
+#[tokio::test]
+async fn groups_are_handed_on_whatever_stands_in_their_names() {
+    let world = World::start().await;
+    for (groups, handed_on) in [
+        (json!(null), json!([])),
+        (json!([]), json!([])),
+        (json!("newsroom desk"), json!(["desk", "newsroom"])),
+        (json!(["service desk", "a\"b,[]\\", "Grüße", "service desk"]), json!(["Grüße", "a\"b,[]\\", "service desk"])),
+        (json!(["", "line\nbreak", "g".repeat(256), 7, null, ["x"], "kept"]), json!(["kept"])),
+        (json!({ "name": "x" }), json!([])),
+    ] {
+        let answer = world.ask(&world.token(&json!({ "groups": groups }))).await;
+        let text = answer["context"]["groups"].as_str().unwrap();
+        assert_eq!(serde_json::from_str::<Value>(text).unwrap(), handed_on, "{groups}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! The scheduled sweep: ages tokens, mails their owners, ends grants that nobody took over.
+//! The scheduled sweep: ages tokens, mails their owners, ends grants that nobody took over, finishes removals of users.
 //!
 //! What is due is found by index, so the cost follows the due rows and not the stored ones. Each
 //! row is done by itself: one that fails is logged, stays due and stands in nobody's way. Running
@@ -33,13 +33,24 @@ mod letter;
 const BUDGET: Duration = Duration::from_mins(3);
 /// One mail holds at most so many entries: all of them are taken out in one transaction.
 const LETTER_LIMIT: usize = 80;
+/// Removals of users take no more of a sweep, so that a large one leaves time for everything else.
+const REMOVING_LIMIT: Duration = Duration::from_mins(1);
 /// When a mail that the mail service did not take is tried again.
 const TRY_AGAIN: SignedDuration = SignedDuration::from_mins(5);
 /// When a mail that the mail service refused is tried again; an operator has to act before.
 const REFUSED_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 
-/// Whose outboxes are looked at.
+/// People of an organisation.
 type People = BTreeSet<(TenantId, Subject)>;
+
+/// Who is due for something.
+#[derive(Default)]
+struct Due {
+    /// Their outboxes are looked at.
+    outboxes: People,
+    /// Their removal is not finished.
+    removals: People,
+}
 
 /// An attempt to refresh may run so long: longer than this function lives.
 pub const REFRESH_LEASE: SignedDuration = SignedDuration::from_secs(245);
@@ -93,6 +104,8 @@ pub struct Summary {
     pub postponed: u32,
     /// Connect sessions that nobody completed.
     pub abandoned: u32,
+    /// Users whose removal is finished.
+    pub removed: u32,
     /// Grants that were ended at the network.
     pub revoked: u32,
     /// Grants that were left alone because something else lives on them.
@@ -123,34 +136,39 @@ impl Sweep {
     pub async fn run(&self) -> Result<Summary, StoreError> {
         let deadline = Deadline::after(BUDGET);
         let mut summary = Summary::default();
-        let people = self.age_tokens(&mut summary, deadline).await?;
+        let due = self.age_tokens(&mut summary, deadline).await?;
+        self.finish_removals(&due.removals, &mut summary, deadline).await;
         self.end_grants(&mut summary, deadline).await?;
         // last, so that one mail holds all that this sweep has to say to a person
-        self.mail_outboxes(&people, &mut summary, deadline).await;
+        self.mail_outboxes(&due.outboxes, &mut summary, deadline).await;
         tracing::info!(summary = %serde_json::json!(summary), "swept");
         Ok(summary)
     }
 
-    /// Ages the tokens that are due; tells whose outboxes are due now.
-    async fn age_tokens(&self, summary: &mut Summary, deadline: Deadline) -> Result<People, StoreError> {
+    /// Ages the tokens that are due; tells whose outboxes and removals are due now.
+    async fn age_tokens(&self, summary: &mut Summary, deadline: Deadline) -> Result<Due, StoreError> {
         let (vault, now) = (&self.revoker.vault, self.clock.now());
-        let (mut cursor, mut people) = (vault.due_cursor(), People::new());
+        let (mut cursor, mut due) = (vault.due_cursor(), Due::default());
         while let Some(rows) = vault.due(&mut cursor, now).await? {
             for row in rows {
                 let key = match row {
                     DueRow::Token(key) => key,
                     DueRow::Outbox(tenant, person) => {
-                        people.insert((tenant, person));
+                        due.outboxes.insert((tenant, person));
+                        continue;
+                    }
+                    DueRow::Removal(tenant, person) => {
+                        due.removals.insert((tenant, person));
                         continue;
                     }
                 };
                 if deadline.left().is_zero() {
                     summary.unfinished = true;
-                    return Ok(people);
+                    return Ok(due);
                 }
                 match self.see_to(&key, summary, deadline, now).await {
                     Ok(Some(owner)) => {
-                        people.insert((key.tenant, owner));
+                        due.outboxes.insert((key.tenant, owner));
                     }
                     Ok(None) | Err(GrantError::Store(StoreError::Conflict)) => {}
                     Err(error) => {
@@ -160,7 +178,36 @@ impl Sweep {
                 }
             }
         }
-        Ok(people)
+        Ok(due)
+    }
+
+    /// Goes on where removals of users were cut off. Their grants are due at once: this sweep ends them too.
+    async fn finish_removals(&self, people: &People, summary: &mut Summary, deadline: Deadline) {
+        let limit = Deadline::after(deadline.left().min(REMOVING_LIMIT));
+        for (tenant, person) in people {
+            match self.finish_removal(tenant, person, limit).await {
+                Ok(true) => summary.removed += 1,
+                Ok(false) => summary.unfinished = true,
+                // the user was removed anew
+                Err(StoreError::Conflict) => {}
+                Err(error) => {
+                    summary.failed += 1;
+                    tracing::error!(%tenant, %error, "the removal of a user failed");
+                }
+            }
+        }
+    }
+
+    /// Whether the removal of this user is finished.
+    async fn finish_removal(&self, tenant: &TenantId, person: &Subject, limit: Deadline) -> Result<bool, StoreError> {
+        let Revoker { vault, flows, .. } = &self.revoker;
+        let Some(removal) = vault.removal(tenant, person).await? else { return Ok(true) };
+        let began = self.clock.now();
+        let pass = vault.pursue(flows, &removal, limit, began).await?;
+        if pass.complete {
+            vault.finish(&removal, began).await?;
+        }
+        Ok(pass.complete)
     }
 
     /// Does what is due for one token; tells whom something was told.
@@ -344,7 +391,7 @@ impl Sweep {
             return vault.rest_outbox(tenant, person, &outbox, &stale, Some(again)).await;
         }
         let user = vault.user(tenant, person, false).await?;
-        let Some(address) = user.email.filter(|_| user.removed_at.is_none()) else {
+        let Some(address) = user.email.clone().filter(|_| user.is_here()) else {
             tracing::warn!(%tenant, waiting = wanted.len(), "there is no address to write to");
             let all: Vec<_> = outbox.entries.iter().map(|(key, _)| key.clone()).take(LETTER_LIMIT).collect();
             return vault.rest_outbox(tenant, person, &outbox, &all, more).await;

@@ -8,7 +8,7 @@ use jiff::Timestamp;
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::{Deserialize, Serialize, Serializer};
 use shared::{
-    access::{Caller, Subject},
+    access::{Caller, Operation, Subject},
     clock::Deadline,
     edge::{ApiError, Code, Json, Problem},
     profile::{Capability, Network, ProfileId, TokenKind, Use},
@@ -17,6 +17,7 @@ use shared::{
     store::{
         StoreError,
         profiles::{Held, Pooled, Profile, TokenKey},
+        users::User,
     },
     token::{Refusal, State as TokenState, TokenId},
 };
@@ -41,7 +42,8 @@ pub(crate) struct Order {
     network: Option<String>,
     /// The rule that it is for; `search_acquisition` and `private_messages` need one.
     rule_id: Option<String>,
-    /// The person on whose behalf it is used: an owner of the profile, seen within a day.
+    /// The person on whose behalf it is used: an owner of the profile or somebody it is shared with, in the role
+    /// responder or manager, seen within a day.
     #[schema(value_type = Option<String>)]
     acting_user: Option<Subject>,
 }
@@ -95,12 +97,29 @@ pub(crate) async fn lease(
     })?;
     let target = order.target(usage)?;
     leases.require_rule(&caller, usage, &target, order.rule_id.as_deref()).await?;
-    leases.require_acting_user(&caller, &order).await?;
+    let acting = match order.acting_user {
+        Some(subject) => Some(leases.acting_user(&caller, subject).await?),
+        None => None,
+    };
     let lease = match target {
-        Target::Profile(id) => leases.of_profile(&caller, &id, usage, &order, deadline).await?,
-        Target::Pool(network) => leases.of_pool(&caller, network, usage, &order, deadline).await?,
+        Target::Profile(id) => leases.of_profile(&caller, &id, usage, acting.as_ref(), deadline).await?,
+        Target::Pool(network) => leases.of_pool(&caller, network, usage, acting.as_ref(), deadline).await?,
     };
     Ok((StatusCode::CREATED, Answer(lease)))
+}
+
+/// The person on whose behalf something is used, as they were last seen.
+struct ActingUser {
+    subject: Subject,
+    user: User,
+}
+
+impl ActingUser {
+    /// Whether they may have this profile used.
+    fn may_use(&self, profile: &Profile) -> bool {
+        let person = self.user.person(&self.subject);
+        person.may(Operation::Use, profile.relation_to(person))
+    }
 }
 
 /// Whose token is wanted.
@@ -190,18 +209,18 @@ impl Leases {
         caller: &Caller,
         id: &ProfileId,
         usage: Use,
-        order: &Order,
+        acting: Option<&ActingUser>,
         deadline: Deadline,
     ) -> Result<Lease, ApiError> {
         let capability = capability(id, TokenKind::Interaction, usage)?;
         let found = self.refresher.vault.holdings(&caller.tenant, id).await?;
         let (profile, held) = found.ok_or_else(ApiError::not_found)?;
-        if !may_act(order, &profile) {
+        if acting.is_some_and(|acting| !acting.may_use(&profile)) {
             return Err(not_theirs());
         }
         let mut tokens: Vec<_> = held.into_iter().filter(|held| held.token.token == TokenKind::Interaction).collect();
         self.shuffle(&mut tokens);
-        let of_another = |held: &Held| order.acting_user.as_ref().is_none_or(|user| held.token.owner != *user);
+        let of_another = |held: &Held| acting.is_none_or(|acting| held.token.owner != acting.subject);
         tokens.sort_by_key(|held| (self.is_busy(held), of_another(held)));
         let mut obstacles = Obstacles::default();
         for held in tokens {
@@ -218,7 +237,7 @@ impl Leases {
         caller: &Caller,
         network: Network,
         usage: Use,
-        order: &Order,
+        acting: Option<&ActingUser>,
         deadline: Deadline,
     ) -> Result<Lease, ApiError> {
         let now = self.refresher.clock.now();
@@ -235,7 +254,7 @@ impl Leases {
             let last = resting || hint.state.is_over();
             if last { &mut others } else { &mut keys }.push(hint.key.clone());
         }
-        if let Some(lease) = self.of_keys(caller, keys, usage, order, deadline, &mut obstacles).await? {
+        if let Some(lease) = self.of_keys(caller, keys, usage, acting, deadline, &mut obstacles).await? {
             return Ok(lease);
         }
         // an index proves nothing by what is not in it
@@ -247,7 +266,7 @@ impl Leases {
         let listed: Arc<[TokenKey]> =
             self.recent.lists.get((caller.tenant.clone(), network), now, listed).await?.unwrap_or_default();
         others.extend(listed.iter().filter(|key| !known(key)).cloned());
-        if let Some(lease) = self.of_keys(caller, others, usage, order, deadline, &mut obstacles).await? {
+        if let Some(lease) = self.of_keys(caller, others, usage, acting, deadline, &mut obstacles).await? {
             return Ok(lease);
         }
         Err(self.refuse(obstacles, usage))
@@ -259,7 +278,7 @@ impl Leases {
         caller: &Caller,
         mut keys: Vec<TokenKey>,
         usage: Use,
-        order: &Order,
+        acting: Option<&ActingUser>,
         deadline: Deadline,
         obstacles: &mut Obstacles,
     ) -> Result<Option<Lease>, ApiError> {
@@ -268,11 +287,11 @@ impl Leases {
         for key in keys.into_iter().take(LOOKS) {
             let capability = capability(&key.profile, key.token.kind(), usage)?;
             let Some(held) = self.refresher.vault.token(&key).await? else { continue };
-            if order.acting_user.is_some() {
+            if let Some(acting) = acting {
                 let Some((profile, _)) = self.refresher.vault.holdings(&key.tenant, &key.profile).await? else {
                     continue;
                 };
-                if !may_act(order, &profile) {
+                if !acting.may_use(&profile) {
                     obstacles.not_theirs = true;
                     continue;
                 }
@@ -372,11 +391,11 @@ impl Leases {
         })
     }
 
-    /// The acting user, where one is named, must be somebody who may have profiles used; what was remembered counts.
-    async fn require_acting_user(&self, caller: &Caller, order: &Order) -> Result<(), ApiError> {
-        let Some(acting) = &order.acting_user else { return Ok(()) };
-        let user = self.refresher.vault.user(&caller.tenant, acting, true).await?;
-        user.interacts(self.refresher.clock.now()).then_some(()).ok_or_else(not_theirs)
+    /// The acting user, who must be somebody who may have profiles used; what was remembered counts.
+    async fn acting_user(&self, caller: &Caller, subject: Subject) -> Result<ActingUser, ApiError> {
+        let user = self.refresher.vault.user(&caller.tenant, &subject, true).await?;
+        let may = user.interacts(self.refresher.clock.now());
+        may.then_some(ActingUser { subject, user }).ok_or_else(not_theirs)
     }
 
     /// Whether whoever wants this token has to wait for another's refresh.
@@ -444,14 +463,9 @@ impl Obstacles {
     }
 }
 
-/// Whether the acting user, where one is named, may have this profile used.
-fn may_act(order: &Order, profile: &Profile) -> bool {
-    order.acting_user.as_ref().is_none_or(|acting| profile.owners.contains(acting))
-}
-
 fn not_theirs() -> ApiError {
-    let detail = "The acting user may not have this used: it takes an owner in the role responder or manager, who was here \
-                  within a day.";
+    let detail = "The acting user may not have this used: it takes an owner or somebody it is shared with, in the role \
+                  responder or manager, who was here within a day.";
     ApiError::forbidden(detail)
 }
 

@@ -78,6 +78,7 @@ pub(crate) async fn complete(
     if !caller.may(Operation::Connect, Relation::Stranger) {
         return Err(ApiError::forbidden("Connecting needs the role responder or manager."));
     }
+    tokens.require_new_start(&caller, &flow.session).await?;
     let (Some(granted), Some(parked)) = (&flow.session.granted, &flow.grant) else {
         return Err(ApiError::new(Code::Internal, "The grant of the session is missing."));
     };
@@ -334,7 +335,8 @@ fn token(
         allow: Allow::default(),
         expires_at,
         access_expires_at,
-        connected_at: now,
+        // a sign-in from before a removal is told from a new start by it
+        connected_at: session.signed_in_at(),
         given_at,
         check_at: None,
         considered_at: now,

@@ -1,4 +1,4 @@
-//! Connect sessions, profiles, tokens, rules and notices: the part of the API that people's programs use.
+//! Connect sessions, profiles, tokens, people, rules and notices: the part of the API that people's programs use.
 //!
 //! The tenant of every row comes from the verified caller. What belongs to another tenant is
 //! answered exactly like what does not exist. No route answers with a secret of any kind.
@@ -30,6 +30,7 @@ use utoipa_axum::{router::OpenApiRouter, routes};
 
 mod completion;
 mod notices;
+mod people;
 mod profiles;
 mod rules;
 mod sessions;
@@ -83,9 +84,10 @@ fn described() -> OpenApiRouter<Arc<Tokens>> {
         .routes(routes!(sessions::look))
         .routes(routes!(completion::complete))
         .routes(routes!(profiles::list))
-        .routes(routes!(profiles::look, profiles::delete))
+        .routes(routes!(profiles::look, people::change, profiles::delete))
         .routes(routes!(profiles::tokens))
         .routes(routes!(profiles::change_token, profiles::delete_token))
+        .routes(routes!(people::remove))
         .routes(routes!(rules::list, rules::create))
         .routes(routes!(rules::change, rules::delete))
         .routes(routes!(notices::list))

@@ -30,14 +30,14 @@ const PAGE: i32 = 100;
 /// How long a caller waits for the networks before the sweep takes over.
 const REVOKING_LIMIT: Duration = Duration::from_secs(8);
 /// A deletion tries to revoke at once; if it is cut off, the sweep goes on after this time.
-const SWEEP_TAKES_OVER: SignedDuration = SignedDuration::from_mins(1);
+pub(crate) const SWEEP_TAKES_OVER: SignedDuration = SignedDuration::from_mins(1);
 
 /// Which profiles to list.
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Listed {
-    /// `owned`, `without_owners`, or all when it is missing.
+    /// `owned`, `shared`, `without_owners`, or all when it is missing.
     #[param(inline)]
     list: Option<List>,
     /// From the page before.
@@ -51,16 +51,21 @@ enum List {
     All,
     /// Those that the caller owns.
     Owned,
+    /// Those that others own and share with the caller, with one of the caller's groups, or with everybody who may
+    /// interact.
+    Shared,
     /// Those that nobody owns.
     WithoutOwners,
 }
 
 impl List {
     fn has(self, seen: &ProfileWithTokens, caller: &Caller) -> bool {
+        let relation = seen.profile.relation_to(caller.person());
         match self {
             Self::All => true,
-            Self::Owned => seen.profile.owners.contains(&caller.subject),
-            Self::WithoutOwners => seen.profile.owners.is_empty(),
+            Self::Owned => relation == Relation::Owner,
+            Self::Shared => relation == Relation::Sharee,
+            Self::WithoutOwners => relation == Relation::Unowned,
         }
     }
 }
@@ -102,13 +107,13 @@ struct Switches {
 pub(crate) struct Deleted {
     /// What was deleted.
     #[schema(value_type = Vec<String>)]
-    tokens: Vec<TokenId>,
+    pub(crate) tokens: Vec<TokenId>,
     /// What became of the grants at the network: `revoked`; `pending`, it is retried until it is
     /// done; `shared`, another token lives on the same grant, so it was left alone; `impossible`, the
     /// network has no way for it, and only its owner's settings there end it.
-    revocation: &'static str,
+    pub(crate) revocation: &'static str,
     /// What no longer works now.
-    warnings: Vec<String>,
+    pub(crate) warnings: Vec<String>,
 }
 
 /// Lists the organisation's profiles with their tokens.
@@ -158,13 +163,9 @@ pub(crate) async fn delete(
     Path(id): Path<ProfileId>,
 ) -> Result<Answer<Deleted>, ApiError> {
     let seen = tokens.see(&caller, &id).await?;
-    let relation = match &seen.profile.owners {
-        owners if owners.contains(&caller.subject) => Relation::Owner,
-        owners if owners.is_empty() => Relation::Unowned,
-        _ => Relation::Stranger,
-    };
-    if !caller.may(Operation::DeleteProfile, relation) {
-        let needs = "Deleting a profile needs one of its owners, or a manager where it has none.";
+    if !caller.may(Operation::DeleteProfile, seen.profile.relation_to(caller.person())) {
+        let needs = "Deleting a profile needs one of its owners in the role responder or manager, or a manager where it has \
+                     none.";
         return Err(ApiError::forbidden(needs));
     }
     let warnings = lost(&seen, |_| true, tokens.clock.now());
@@ -177,7 +178,7 @@ pub(crate) async fn delete(
         }
         deleted.push(token.id());
     }
-    tokens.vault.delete_profile(&caller.tenant, &id).await?;
+    tokens.vault.delete_profile(&caller.tenant, &seen.profile).await?;
     let revocation = tokens.revoke(&revocations).await;
     Ok(Answer(Deleted { tokens: deleted, revocation, warnings }))
 }
@@ -271,7 +272,7 @@ fn own<'a>(seen: &'a ProfileWithTokens, id: &TokenId, caller: &Caller) -> Result
 }
 
 /// What no longer works when the tokens that `goes` names are gone.
-fn lost(seen: &ProfileWithTokens, goes: impl Fn(&Token) -> bool, now: Timestamp) -> Vec<String> {
+pub(crate) fn lost(seen: &ProfileWithTokens, goes: impl Fn(&Token) -> bool, now: Timestamp) -> Vec<String> {
     let live = |switch: Switch, token: &Token| {
         let capabilities = token.profile.kind().capabilities(token.token);
         let capability = capabilities.iter().find(|row| row.switch == Some(switch));
@@ -316,7 +317,7 @@ impl Tokens {
     }
 
     /// Tries the revocations at once. What fails is retried by the sweep until it is done.
-    async fn revoke(&self, revocations: &[Revocation]) -> &'static str {
+    pub(crate) async fn revoke(&self, revocations: &[Revocation]) -> &'static str {
         let deadline = Instant::now() + REVOKING_LIMIT;
         let (mut pending, mut shared, mut impossible) = (false, false, false);
         for revocation in revocations {

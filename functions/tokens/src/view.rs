@@ -1,17 +1,19 @@
 //! What the API shows of profiles and tokens.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use jiff::Timestamp;
 use serde::Serialize;
 use shared::{
-    access::Subject,
+    access::{Group, Sharing, Subject},
     health::ProfileState,
     profile::{Kind, Network, ProfileId, TokenKind, Use},
     store::profiles::ProfileWithTokens,
     token::{Allow, Ladder, Reason, State, Token, TokenId},
 };
 use utoipa::ToSchema;
+
+use crate::profiles::Deleted;
 
 /// One account at a network, as the caller sees it.
 #[derive(Serialize, ToSchema)]
@@ -29,8 +31,31 @@ pub(crate) struct ProfileView {
     /// The subjects of its owners.
     #[schema(value_type = Vec<String>)]
     owners: Vec<Subject>,
+    shared_with: SharedWith,
     state: ProfileState,
     tokens: Vec<TokenView>,
+    /// The caller's tokens that ended with the ownership that this request gave up; in no other answer.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) ended: Option<Deleted>,
+}
+
+/// With whom a profile's owners share it: these may have it used on their behalf.
+#[derive(Serialize, ToSchema)]
+struct SharedWith {
+    /// The subjects of people.
+    #[schema(value_type = Vec<String>)]
+    users: BTreeSet<Subject>,
+    /// Groups, as the identity provider names them.
+    #[schema(value_type = Vec<String>)]
+    groups: BTreeSet<Group>,
+    /// Everybody in the role responder or manager.
+    everybody: bool,
+}
+
+impl From<Sharing> for SharedWith {
+    fn from(Sharing { users, groups, everybody }: Sharing) -> Self {
+        Self { users, groups, everybody }
+    }
 }
 
 /// One user's credential for one profile.
@@ -81,7 +106,9 @@ impl ProfileView {
             kind: profile.kind,
             name: profile.name,
             owners: profile.owners.into_iter().collect(),
+            shared_with: profile.shared.into(),
             tokens: tokens.into_iter().map(|token| TokenView::of(token, now, ladder)).collect(),
+            ended: None,
         }
     }
 }

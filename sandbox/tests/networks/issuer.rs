@@ -46,6 +46,7 @@ async fn a_persons_access_token_says_who_where_and_what() {
         "scope": "tokenward",
         "email": "alice@acme.example",
         "roles": ["manager", "power_analyst"],
+        "groups": ["newsroom"],
         "tenant": "acme",
         "iat": world.now(),
         "nbf": world.now(),

@@ -1,6 +1,6 @@
 //! Typed input: the caller, bodies, queries and paths.
 
-use std::str::FromStr;
+use std::{collections::BTreeSet, str::FromStr};
 
 use axum::{
     body::Bytes,
@@ -37,6 +37,8 @@ pub fn caller_of(context: Option<&RequestContext>, now: Timestamp) -> Result<Cal
             subject: field("sub")?.parse().ok()?,
             email: field("email").filter(|email| !email.is_empty()).map(str::to_owned),
             roles: field("roles")?.split_whitespace().filter_map(|role| role.parse().ok()).collect(),
+            // a JSON list, for a group's name may hold anything; none in answers that were kept from before there were groups
+            groups: field("groups").map_or_else(|| Some(BTreeSet::new()), |list| serde_json::from_str(list).ok())?,
             scope: field("scope")?.split_whitespace().map(str::to_owned).collect(),
             issued_at: moment("iat")?,
         })

@@ -21,7 +21,7 @@ use super::{
     key_part, number, read, text, transact, unavailable, value, write,
 };
 use crate::{
-    access::{Subject, TenantId},
+    access::{Person, Relation, Sharing, Subject, TenantId},
     connect::ConnectSession,
     grant::{GrantPlace, SealedGrant},
     profile::{Kind, Network, ProfileId, Switch, TokenKind, Use},
@@ -41,6 +41,21 @@ pub struct Profile {
     /// Who owns it; nobody, when the last owner gave it up.
     #[serde(default)]
     pub owners: BTreeSet<Subject>,
+    /// With whom they share it.
+    #[serde(flatten)]
+    pub shared: Sharing,
+    /// How often somebody became an owner or signed in again; tells whether it is as it was when it was read. A list does
+    /// not know it.
+    #[serde(default)]
+    pub(super) attached: u64,
+}
+
+impl Profile {
+    /// How `person` stands to it.
+    #[must_use]
+    pub fn relation_to(&self, person: Person<'_>) -> Relation {
+        person.relation_to(&self.owners, &self.shared)
+    }
 }
 
 /// A profile and its tokens, without their secrets.
@@ -68,6 +83,8 @@ pub enum DueRow {
     Token(TokenKey),
     /// A person's outbox.
     Outbox(TenantId, Subject),
+    /// The removal of a user that is not finished.
+    Removal(TenantId, Subject),
 }
 
 /// A token that may be leased, as an index knew it a moment ago.
@@ -279,7 +296,8 @@ impl Vault {
                 .set("profile", value(&key.profile)?)
                 .set("kind", value(&key.profile.kind())?)
                 .set("name", text(&token.name))
-                .add("owners", owner);
+                .add("owners", owner)
+                .add("attached", number(1));
             items.push(profile.in_transaction(&self.table, profile_key(&key.tenant, &key.profile))?);
             items.push(self.attaching(&key, token, grant, *replaced, ladder)?);
             if let Some((_, Some(revocation))) = replaced {
@@ -373,16 +391,6 @@ impl Vault {
         transact(&self.client, vec![delete, flows.revoking(revocation, at)?]).await
     }
 
-    /// Deletes a profile that has no tokens left.
-    ///
-    /// # Errors
-    /// When the table does not answer.
-    pub async fn delete_profile(&self, tenant: &TenantId, id: &ProfileId) -> Result<(), StoreError> {
-        let delete = self.client.delete_item().table_name(&self.table).set_key(Some(profile_key(tenant, id)));
-        delete.send().await.map_err(unavailable)?;
-        Ok(())
-    }
-
     /// Whether a token of any tenant lives on what this login granted to this app.
     ///
     /// The index only says where to look: each row that it names is read strongly.
@@ -444,7 +452,7 @@ fn partition(tenant: &TenantId, profile: &ProfileId) -> String {
     format!("T#{tenant}#P#{profile}")
 }
 
-fn profile_key(tenant: &TenantId, profile: &ProfileId) -> Item {
+pub(super) fn profile_key(tenant: &TenantId, profile: &ProfileId) -> Item {
     super::row_key(partition(tenant, profile), "PROFILE")
 }
 
@@ -473,6 +481,9 @@ pub(super) fn read_held(tenant: &TenantId, item: Item) -> Result<Held, StoreErro
 fn due_row(item: &Item) -> Option<DueRow> {
     if let Some((tenant, subject)) = super::outbox::owner_of(item) {
         return Some(DueRow::Outbox(tenant, subject));
+    }
+    if let Some((tenant, subject)) = super::ownership::removal_of(item) {
+        return Some(DueRow::Removal(tenant, subject));
     }
     token_key_of(item).map(DueRow::Token)
 }

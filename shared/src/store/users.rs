@@ -10,7 +10,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{Change, Item, StoreError, profiles::Vault, read, row_key, text, unavailable, value};
-use crate::access::{Caller, Role, Subject, TenantId, interact};
+use crate::access::{Caller, Group, Person, Role, Subject, TenantId, interact};
 
 /// For so long the roles that a person was last seen with count.
 const ROLES_KEPT: SignedDuration = SignedDuration::from_hours(24);
@@ -26,6 +26,9 @@ pub struct User {
     /// What the person might do when last seen.
     #[serde(default)]
     pub roles: BTreeSet<Role>,
+    /// To which groups the person belonged when last seen.
+    #[serde(default)]
+    pub groups: BTreeSet<Group>,
     /// When the person was last seen, up to an hour ago.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub seen_at: Option<Timestamp>,
@@ -39,15 +42,31 @@ impl User {
     /// since, and then in a role that interacts.
     #[must_use]
     pub fn interacts(&self, now: Timestamp) -> bool {
-        self.seen_at.is_some_and(|seen| {
-            seen + ROLES_KEPT > now && self.removed_at.is_none_or(|removed| removed < seen) && interact(&self.roles)
-        })
+        self.seen_at.is_some_and(|seen| seen + ROLES_KEPT > now) && self.is_here() && interact(&self.roles)
+    }
+
+    /// Whether the person was ever here: seen, or removed.
+    #[must_use]
+    pub fn is_known(&self) -> bool {
+        self.seen_at.is_some() || self.removed_at.is_some()
+    }
+
+    /// Whether the person was seen, and was not removed since.
+    #[must_use]
+    pub fn is_here(&self) -> bool {
+        self.seen_at.is_some_and(|seen| self.removed_at.is_none_or(|removed| removed < seen))
+    }
+
+    /// The person as the policy sees them, by what is remembered.
+    #[must_use]
+    pub fn person<'a>(&'a self, subject: &'a Subject) -> Person<'a> {
+        Person { subject, roles: &self.roles, groups: &self.groups }
     }
 
     /// Whether this is what a request of `caller` at `now` would have remembered.
     fn tells(&self, caller: &Caller, now: Timestamp) -> bool {
-        let fresh = |seen: Timestamp| seen + REFRESHED > now && self.removed_at.is_none_or(|removed| removed < seen);
-        self.seen_at.is_some_and(fresh) && self.email == caller.email && self.roles == caller.roles
+        let fresh = self.seen_at.is_some_and(|seen| seen + REFRESHED > now) && self.is_here();
+        fresh && (&self.email, &self.roles, &self.groups) == (&caller.email, &caller.roles, &caller.groups)
     }
 }
 
@@ -79,6 +98,7 @@ impl Vault {
             .set("seen_at", value(&now)?)
             .set("subject", text(caller.subject.as_str()))
             .set("roles", value(&caller.roles)?)
+            .set("groups", value(&caller.groups)?)
             .put("email", caller.email.as_ref().map(text));
         match change.carry_out(&self.client, &self.table, key(&caller.tenant, &caller.subject)).await {
             Ok(_) | Err(StoreError::Conflict) => Ok(()),
@@ -87,7 +107,7 @@ impl Vault {
     }
 }
 
-fn key(tenant: &TenantId, subject: &Subject) -> Item {
+pub(super) fn key(tenant: &TenantId, subject: &Subject) -> Item {
     row_key(format!("T#{tenant}"), format!("USER#{}", subject.encoded()))
 }
 
@@ -111,7 +131,7 @@ mod tests {
             (Role::Manager, hours(1), hours(1), false),
             (Role::Manager, hours(1), hours(2), true),
         ] {
-            let user = User { email: None, roles: BTreeSet::from([role]), seen_at, removed_at };
+            let user = User { roles: BTreeSet::from([role]), seen_at, removed_at, ..User::default() };
             assert_eq!(user.interacts(NOW), interacts, "{user:?}");
         }
     }

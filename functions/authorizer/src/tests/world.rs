@@ -59,7 +59,12 @@ impl World {
         let hands = Arc::clone(&now);
         let authorizer = Authorizer {
             issuer: Issuer::new(issuer.url.clone()).unwrap(),
-            terms: Terms { audience: AUDIENCE.into(), tenant_claim: "tenant".into(), roles_claim: "roles".into() },
+            terms: Terms {
+                audience: AUDIENCE.into(),
+                tenant_claim: "tenant".into(),
+                roles_claim: "roles".into(),
+                groups_claim: "groups".into(),
+            },
             clock: Clock::from_fn(move || Timestamp::from_second(hands.load(Ordering::SeqCst)).unwrap()),
         };
         Self { authorizer, issuer, key, now }
