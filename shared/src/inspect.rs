@@ -55,6 +55,11 @@ impl Refresher {
         let now = self.clock.now();
         let network = key.profile.kind().network();
         let app = self.apps.by_client_id(network, &held.token.app).await?;
+        let pause = self.vault.pause(network, &app.client_id).await?;
+        if let Some(until) = pause.limited_until.filter(|until| now < *until) {
+            self.ask_again(key, held, now).await?;
+            return Ok(Inspected::AppPaused(until));
+        }
         let grant = held.grant.open(&self.keys).await?;
         let talk = network.provider().inspect(&app, &key.profile, &grant, now);
         let failure = match self.exchange.run(network, talk).await {
