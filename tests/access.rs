@@ -65,8 +65,9 @@ async fn what_a_route_answers_follows_from_the_callers_tenant_and_role() {
         for (caller, status) in callers.chain([(&reader, as_reader), (&responder, as_responder)]) {
             let reply = estate.ask(Some(caller), &row).await;
             assert_eq!(reply.status.as_u16(), status, "{}: {}", row.operation, reply.body);
-            if outsiders.contains(caller) && status == 200 {
-                assert_eq!(reply.json()["items"], json!([]), "{}", row.operation);
+            if outsiders.contains(caller) && status == 200 && row.operation.starts_with("GET") {
+                // a list of theirs is empty, and their settings are their own
+                assert_eq!(reply.json().get("items").unwrap_or(&json!([])), &json!([]), "{}", row.operation);
             }
             replies.push(reply);
         }
@@ -279,6 +280,8 @@ async fn a_read_that_decides_is_strong_and_an_index_is_only_a_hint() {
             }
             // whether the app is limited may be known a moment late; it is remembered for some seconds
             "POST /v1/leases" => assert!(weak(0) <= 1, "{reads:?}"),
+            // so may the ladder, by which a state is named
+            "POST /v1/leases/{id}/report" => assert!(weak(0) <= 1, "{reads:?}"),
             operation => assert_eq!(weak(0), 0, "{operation}: {reads:?}"),
         }
     }

@@ -32,5 +32,6 @@ mod refresh_model;
 mod rules;
 mod sealing;
 mod secrets;
+mod settings;
 mod support;
 mod sweep;

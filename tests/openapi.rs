@@ -200,6 +200,7 @@ async fn the_shapes_are_those_that_clients_rely_on() {
         "kind": "x_profile",
         "token": "interaction",
         "candidates": [],
+        "privacy_url": null,
     });
     assert_eq!(begun, expected);
     let mut seen = expected;

@@ -202,6 +202,8 @@ pub enum Operation {
     CreateRule,
     /// Edit or delete a rule.
     ChangeRule,
+    /// See and set what is the whole organisation's: settings, history.
+    Administer,
 }
 
 /// How the caller stands to the thing in question.
@@ -235,7 +237,7 @@ impl Caller {
             (Operation::CreateRule, _) | (Operation::ChangeRule, Relation::Owner) => {
                 administers || self.roles.contains(&Role::PowerAnalyst)
             }
-            (Operation::ChangeRule, Relation::Stranger | Relation::Unowned) => administers,
+            (Operation::Administer, _) | (Operation::ChangeRule, Relation::Stranger | Relation::Unowned) => administers,
             (Operation::ChangeToken, Relation::Stranger | Relation::Unowned)
             | (Operation::DeleteProfile, Relation::Stranger) => false,
         }
@@ -259,7 +261,7 @@ mod tests {
 
     #[test]
     fn the_policy_reads_as_the_product_says() {
-        use Operation::{ChangeRule, ChangeToken, Connect, CreateRule, DeleteProfile, See};
+        use Operation::{Administer, ChangeRule, ChangeToken, Connect, CreateRule, DeleteProfile, See};
         use Relation::{Owner, Stranger, Unowned};
         for (operation, relation, allowed) in [
             (See, Stranger, &Role::ALL[..]),
@@ -278,6 +280,9 @@ mod tests {
             (ChangeRule, Owner, &[Role::PowerAnalyst, Role::Administrator]),
             (ChangeRule, Stranger, &[Role::Administrator]),
             (ChangeRule, Unowned, &[Role::Administrator]),
+            (Administer, Stranger, &[Role::Administrator]),
+            (Administer, Owner, &[Role::Administrator]),
+            (Administer, Unowned, &[Role::Administrator]),
         ] {
             for role in Role::ALL {
                 let may = caller(&[role]).may(operation, relation);

@@ -2,8 +2,10 @@
 //! those above it in this list and none below.
 
 pub mod clock;
+pub mod recent;
 pub mod profile;
 pub mod access;
+pub mod ladder;
 pub mod token;
 pub mod health;
 pub mod random;
@@ -13,6 +15,7 @@ pub mod seal;
 pub mod apps;
 pub mod network;
 pub mod connect;
+pub mod settings;
 pub mod exchange;
 pub mod keys;
 pub mod grant;

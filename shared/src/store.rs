@@ -28,6 +28,7 @@ pub mod profiles;
 pub mod pauses;
 pub mod renewals;
 pub mod rules;
+pub mod settings;
 pub mod users;
 
 /// Why the store did not do it.

@@ -12,21 +12,24 @@ use serde::Serialize;
 use shared::{
     access::{Subject, TenantId},
     clock::{Clock, Deadline},
-    connect::Ending,
+    connect::{Ending, ReturnUrls},
     edge::Fatal,
     mail::{Mailer, SendError},
+    recent::Recent,
     refresh::{Access, Refresher, Wanted},
     revoke::{GrantError, Revoked, Revoker},
+    settings::Settings,
     store::{
         StoreError,
         flows::{DueFlow, Flow, Revocation},
         outbox::{MAIL_INTERVAL, Notice, Outbox, Sending, Sent},
         profiles::{DueRow, Held, TokenKey},
     },
-    token::{Ladder, State, Step, Token},
+    token::{State, Step, Token},
 };
 
 mod letter;
+mod reschedule;
 
 /// A sweep stops in time before Lambda stops it; what is left is due at the next.
 const BUDGET: Duration = Duration::from_mins(3);
@@ -37,8 +40,12 @@ const TRY_AGAIN: SignedDuration = SignedDuration::from_mins(5);
 /// When a mail that the mail service refused is tried again; an operator has to act before.
 const REFUSED_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 
-/// Whose outboxes are looked at.
-type People = BTreeSet<(TenantId, Subject)>;
+/// What is due besides tokens.
+#[derive(Default)]
+struct Due {
+    outboxes: BTreeSet<(TenantId, Subject)>,
+    settings: BTreeSet<TenantId>,
+}
 
 /// An attempt to refresh may run so long: longer than this function lives.
 pub const REFRESH_LEASE: SignedDuration = SignedDuration::from_secs(245);
@@ -53,9 +60,16 @@ pub struct Sweep {
     pub mailer: Mailer,
     /// The page that signs a person in and begins reauthenticating a profile.
     pub reauthenticate_url: String,
+    /// The pages that a tenant may choose instead.
+    pub return_urls: ReturnUrls,
+    /// What was read a moment ago and changes rarely.
+    pub recent: Memory,
     /// The time.
     pub clock: Clock,
 }
+
+/// The settings of tenants, remembered for a few seconds.
+pub type Memory = Recent<TenantId, Settings>;
 
 /// What one sweep did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -106,34 +120,39 @@ impl Sweep {
     pub async fn run(&self) -> Result<Summary, StoreError> {
         let deadline = Deadline::after(BUDGET);
         let mut summary = Summary::default();
-        let people = self.age_tokens(&mut summary, deadline).await?;
+        let due = self.age_tokens(&mut summary, deadline).await?;
+        self.spread_ladders(&due, &mut summary, deadline).await;
         self.end_grants(&mut summary, deadline).await?;
         // last, so that one mail holds all that this sweep has to say to a person
-        self.mail_outboxes(&people, &mut summary, deadline).await;
+        self.mail_outboxes(&due, &mut summary, deadline).await;
         tracing::info!(summary = %serde_json::json!(summary), "swept");
         Ok(summary)
     }
 
-    /// Ages the tokens that are due; tells whose outboxes are due now.
-    async fn age_tokens(&self, summary: &mut Summary, deadline: Deadline) -> Result<People, StoreError> {
+    /// Ages the tokens that are due; tells what else is due now.
+    async fn age_tokens(&self, summary: &mut Summary, deadline: Deadline) -> Result<Due, StoreError> {
         let (vault, now) = (&self.revoker.vault, self.clock.now());
-        let (mut cursor, mut people) = (vault.due_cursor(), People::new());
+        let (mut cursor, mut due) = (vault.due_cursor(), Due::default());
         while let Some(rows) = vault.due(&mut cursor, now).await? {
             for row in rows {
                 let key = match row {
                     DueRow::Token(key) => key,
                     DueRow::Outbox(tenant, person) => {
-                        people.insert((tenant, person));
+                        due.outboxes.insert((tenant, person));
+                        continue;
+                    }
+                    DueRow::Settings(tenant) => {
+                        due.settings.insert(tenant);
                         continue;
                     }
                 };
                 if deadline.left().is_zero() {
                     summary.unfinished = true;
-                    return Ok(people);
+                    return Ok(due);
                 }
                 match self.see_to(&key, summary, deadline, now).await {
                     Ok(Some(owner)) => {
-                        people.insert((key.tenant, owner));
+                        due.outboxes.insert((key.tenant, owner));
                     }
                     Ok(None) | Err(GrantError::Store(StoreError::Conflict)) => {}
                     Err(error) => {
@@ -143,7 +162,7 @@ impl Sweep {
                 }
             }
         }
-        Ok(people)
+        Ok(due)
     }
 
     /// Does what is due for one token; tells whom something was told.
@@ -170,7 +189,8 @@ impl Sweep {
 
     /// Ages one token; tells the step of which its owner was told.
     async fn age(&self, key: &TokenKey, token: &Token, now: Timestamp) -> Result<Option<Step>, StoreError> {
-        let (vault, ladder) = (&self.revoker.vault, Ladder::default());
+        let vault = &self.revoker.vault;
+        let ladder = self.settings(&key.tenant, now).await?.ladder;
         let Some(aged) = token.age(now, &ladder) else {
             // not due by our reading: the index was behind, or the ladder changed
             vault.reschedule(key, token, &ladder).await?;
@@ -199,6 +219,25 @@ impl Sweep {
             Access::Gone => {}
         }
         Ok(None)
+    }
+
+    /// The tenant's settings; read once, however many of its rows are due.
+    async fn settings(&self, tenant: &TenantId, now: Timestamp) -> Result<Settings, StoreError> {
+        let read = async { self.revoker.vault.settings(tenant, false).await.map(Some) };
+        Ok(self.recent.get(tenant.clone(), now, read).await?.unwrap_or_default())
+    }
+
+    async fn spread_ladders(&self, due: &Due, summary: &mut Summary, deadline: Deadline) {
+        for tenant in &due.settings {
+            match self.reschedule(tenant, summary, deadline).await {
+                // another sweep is at it, or the ladder changed again
+                Ok(()) | Err(StoreError::Conflict) => {}
+                Err(error) => {
+                    summary.failed += 1;
+                    tracing::error!(%tenant, %error, "a changed ladder has not reached all tokens");
+                }
+            }
+        }
     }
 
     async fn end_grants(&self, summary: &mut Summary, deadline: Deadline) -> Result<(), StoreError> {
@@ -252,9 +291,9 @@ impl Sweep {
         }
     }
 
-    async fn mail_outboxes(&self, people: &People, summary: &mut Summary, deadline: Deadline) {
+    async fn mail_outboxes(&self, due: &Due, summary: &mut Summary, deadline: Deadline) {
         let now = self.clock.now();
-        for (tenant, person) in people {
+        for (tenant, person) in &due.outboxes {
             if deadline.left().is_zero() {
                 summary.unfinished = true;
                 return;
@@ -309,7 +348,9 @@ impl Sweep {
         vault.begin_mail(tenant, person, &outbox, &entries, now).await?;
         let sending = Sending { since: now, entries };
         let notices: Vec<&Notice> = wanted.iter().map(|(_, notice)| *notice).collect();
-        let letter = letter::write(&notices, &self.reauthenticate_url, now);
+        let settings = self.settings(tenant, now).await?;
+        let link = settings.reauthenticate_at(&self.return_urls, &self.reauthenticate_url);
+        let letter = letter::write(&notices, link, now);
         match self.mailer.send(&address, &letter, now).await {
             Ok(()) => {
                 summary.mailed += 1;

@@ -1,4 +1,4 @@
-//! Connect sessions, profiles, tokens, rules and notices: the part of the API that people's programs use.
+//! Connect sessions, profiles, tokens, rules, notices and settings: the part of the API that people's programs use.
 //!
 //! The tenant of every row comes from the verified caller. What belongs to another tenant is
 //! answered exactly like what does not exist. No route answers with a secret of any kind.
@@ -32,6 +32,7 @@ mod notices;
 mod profiles;
 mod rules;
 mod sessions;
+mod settings;
 mod view;
 
 /// Everything that this function can reach; the same list as its IAM statements.
@@ -89,6 +90,7 @@ fn described() -> OpenApiRouter<Arc<Tokens>> {
         .routes(routes!(rules::change, rules::delete))
         .routes(routes!(notices::list))
         .routes(routes!(notices::dismiss))
+        .routes(routes!(settings::look, settings::put))
 }
 
 /// The description of the whole API (OpenAPI 3.1), this function's part and that of every other: a golden file, which

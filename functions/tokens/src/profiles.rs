@@ -15,7 +15,7 @@ use shared::{
         flows::Revocation,
         profiles::{Held, ProfileWithTokens, TokenKey},
     },
-    token::{Ladder, Token, TokenId},
+    token::{Token, TokenId},
 };
 use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
@@ -125,7 +125,8 @@ pub(crate) async fn list(
         Err(_) => return Err(ApiError::new(Code::InvalidRequest, "`next` is not what the page before said.")),
     };
     let page = tokens.vault.profiles(&caller.tenant, after.as_ref(), PAGE).await?;
-    let (now, ladder, list) = (tokens.clock.now(), Ladder::default(), listed.list.unwrap_or(List::All));
+    let ladder = tokens.ladder(&caller).await?;
+    let (now, list) = (tokens.clock.now(), listed.list.unwrap_or(List::All));
     let wanted = page.profiles.into_iter().filter(|seen| list.has(seen, &caller));
     let items = wanted.map(|seen| ProfileView::of(seen, &caller.subject, now, &ladder)).collect();
     Ok(Answer(Profiles { items, next: page.next.map(|id| id.to_string()) }))
@@ -142,7 +143,8 @@ pub(crate) async fn look(
     Path(id): Path<ProfileId>,
 ) -> Result<Answer<ProfileView>, ApiError> {
     let seen = tokens.see(&caller, &id).await?;
-    Ok(Answer(ProfileView::of(seen, &caller.subject, tokens.clock.now(), &Ladder::default())))
+    let ladder = tokens.ladder(&caller).await?;
+    Ok(Answer(ProfileView::of(seen, &caller.subject, tokens.clock.now(), &ladder)))
 }
 
 /// Deletes a profile with all its tokens, and revokes them at the network.
@@ -193,7 +195,7 @@ pub(crate) async fn tokens(
     Path(id): Path<ProfileId>,
 ) -> Result<Answer<TokenList>, ApiError> {
     let seen = tokens.see(&caller, &id).await?;
-    let (now, ladder) = (tokens.clock.now(), Ladder::default());
+    let (now, ladder) = (tokens.clock.now(), tokens.ladder(&caller).await?);
     let items = seen.tokens.into_iter().map(|token| TokenView::of(token, now, &ladder)).collect();
     Ok(Answer(TokenList { items, next: None }))
 }
@@ -227,9 +229,10 @@ pub(crate) async fn change_token(
     if switches.is_empty() {
         return Err(ApiError::new(Code::InvalidRequest, "`allow` names no switch."));
     }
+    let ladder = tokens.ladder(&caller).await?;
     let key = TokenKey { tenant: caller.tenant, profile: id, token: token.id() };
     let token = tokens.vault.allow(&key, &switches).await?.ok_or_else(ApiError::not_found)?;
-    Ok(Answer(TokenView::of(token, tokens.clock.now(), &Ladder::default())))
+    Ok(Answer(TokenView::of(token, tokens.clock.now(), &ladder)))
 }
 
 /// Deletes the caller's own token, and revokes it at the network.

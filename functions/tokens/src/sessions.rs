@@ -16,12 +16,13 @@ use shared::{
     network::{Grant, Reach},
     profile::{Kind, ProfileId, TokenKind},
     secret::{LinkSecret, SessionId},
+    settings::Settings,
     store::{
         StoreError,
         flows::{Flow, Revocation},
         profiles::{Held, TokenKey},
     },
-    token::{Allow, Ladder, State as TokenState, Token, TokenId},
+    token::{Allow, State as TokenState, Token, TokenId},
 };
 use utoipa::ToSchema;
 
@@ -60,6 +61,9 @@ pub(crate) struct SessionView {
     status: &'static str,
     kind: Kind,
     token: TokenKind,
+    /// The organisation's privacy statement, to be shown before the sign-in begins; null where it has set none.
+    #[schema(required)]
+    privacy_url: Option<String>,
     /// The profile that must be reauthenticated.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -72,7 +76,7 @@ pub(crate) struct SessionView {
 }
 
 impl SessionView {
-    fn of(session: ConnectSession, now: Timestamp) -> Self {
+    fn of(session: ConnectSession, settings: Settings, now: Timestamp) -> Self {
         let status = match session.status {
             Status::Completed => "completed",
             Status::Failed => "failed",
@@ -87,6 +91,7 @@ impl SessionView {
             connect_url: None,
             expires_at: session.expires_at,
             status,
+            privacy_url: settings.privacy_url,
             kind: session.kind,
             token: session.token,
             profile_id: session.wanted.map(|wanted| wanted.profile),
@@ -176,9 +181,10 @@ pub(crate) async fn begin(
         granted: None,
         ending: None,
     };
+    let settings = tokens.vault.settings(&session.tenant, true).await?;
     tokens.flows.begin(&session).await?;
     let connect_url = format!("{}/oauth/start?ticket={}", tokens.public_url, ticket.expose());
-    let view = SessionView { connect_url: Some(connect_url), ..SessionView::of(session, now) };
+    let view = SessionView { connect_url: Some(connect_url), ..SessionView::of(session, settings, now) };
     Ok((StatusCode::CREATED, Answer(view)))
 }
 
@@ -202,7 +208,8 @@ pub(crate) async fn look(
     Path(id): Path<String>,
 ) -> Result<Answer<SessionView>, ApiError> {
     let flow = find(&tokens, &caller, id).await?;
-    Ok(Answer(SessionView::of(flow.session, tokens.clock.now())))
+    let settings = tokens.vault.settings(&caller.tenant, true).await?;
+    Ok(Answer(SessionView::of(flow.session, settings, tokens.clock.now())))
 }
 
 /// Completes a connect session: only now do profile and token exist.
@@ -236,7 +243,7 @@ pub(crate) async fn complete(
     tokens.attach(&flow.session, granted, grant, &profile, now).await?;
     let seen = tokens.vault.profile(&caller.tenant, &profile).await?;
     let seen = seen.ok_or_else(|| ApiError::new(Code::Conflict, "The profile was deleted at the same time."))?;
-    let view = ProfileView::of(seen, &caller.subject, now, &Ladder::default());
+    let view = ProfileView::of(seen, &caller.subject, now, &tokens.ladder(&caller).await?);
     Ok(Answer(Connected { profiles: vec![view] }))
 }
 
@@ -351,6 +358,7 @@ impl Tokens {
             let Token { app, login, .. } = &before.token;
             (before, ends.then(|| Revocation::new(network, app, login, before.grant.clone())))
         });
-        self.vault.attach(&self.flows, session, &token, &own, replaced, &Ladder::default(), now).await
+        let ladder = self.vault.settings(&key.tenant, true).await?.ladder;
+        self.vault.attach(&self.flows, session, &token, &own, replaced, &ladder, now).await
     }
 }

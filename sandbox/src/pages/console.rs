@@ -14,19 +14,15 @@ use shared::profile::{Kind, Switch, TokenKind};
 use super::{
     Returned, SignedIn, World,
     api::{Api, Trouble},
-    connect_buttons, moment, page, people_buttons, person, see, signing_in, signing_out, trouble, trouble_page,
+    connect_buttons,
+    departure::depart,
+    moment, page, people_buttons, person, see, signing_in, signing_out, trouble, trouble_page,
 };
 use crate::{Parts, issuer::Person};
 
 /// The return address of the sessions that begin here.
 pub(super) fn address(parts: &Parts) -> String {
     format!("{}/console", parts.url)
-}
-
-/// A connect session that was begun.
-#[derive(Deserialize)]
-pub(super) struct Begun {
-    pub(super) connect_url: String,
 }
 
 #[derive(Deserialize)]
@@ -315,8 +311,16 @@ pub(super) async fn act(State(parts): World, SignedIn(signed_in): SignedIn, Form
         action => action,
     };
     let Some(person) = signed_in else { return see("/console").into_response() };
-    match perform(&Api { parts: &parts, person }, action).await {
-        Ok(next) => see(&next).into_response(),
+    let api = Api { parts: &parts, person };
+    let answer = match action {
+        Action::Connect { kind, token } => {
+            let session = json!({ "kind": kind, "token": token, "return_url": address(&parts) });
+            depart(&api, &session).await
+        }
+        action => perform(&api, action).await.map(|next| see(&next).into_response()),
+    };
+    match answer {
+        Ok(answer) => answer,
         Err(failure) => trouble_page(&parts, signed_in, &failure),
     }
 }
@@ -337,10 +341,6 @@ fn after_sign_in(waiting: Option<(String, String)>, then: Option<&str>) -> Respo
 /// Does what was asked through the API; the address to go on at.
 async fn perform(api: &Api<'_>, action: Action) -> Result<String, Trouble> {
     let done = match action {
-        Action::Connect { kind, token } => {
-            let session = json!({ "kind": kind, "token": token, "return_url": address(api.parts) });
-            return Ok(api.post::<Begun>(&["connect-sessions"], &session).await?.connect_url);
-        }
         Action::Allow { profile, token, switch, to } => {
             let change = json!({ "allow": { switch: to == "on" } });
             api.patch(&["profiles", &profile, "tokens", &token], &change).await?;
@@ -358,7 +358,7 @@ async fn perform(api: &Api<'_>, action: Action) -> Result<String, Trouble> {
             api.post::<Value>(&["notices", &notice, "dismiss"], &json!({})).await?;
             ""
         }
-        Action::SignIn { .. } | Action::SignOut => "",
+        Action::SignIn { .. } | Action::SignOut | Action::Connect { .. } => "",
     };
     Ok(format!("/console{done}"))
 }

@@ -65,6 +65,8 @@ pub enum DueRow {
     Token(TokenKey),
     /// A person's outbox.
     Outbox(TenantId, Subject),
+    /// Settings whose ladder changed.
+    Settings(TenantId),
 }
 
 /// A token that may be leased, as an index knew it a moment ago.
@@ -445,11 +447,11 @@ fn due_row(item: &Item) -> Option<DueRow> {
     if let Some((tenant, subject)) = super::outbox::owner_of(item) {
         return Some(DueRow::Outbox(tenant, subject));
     }
-    token_key_of(item).map(DueRow::Token)
+    super::settings::owner_of(item).map(DueRow::Settings).or_else(|| token_key_of(item).map(DueRow::Token))
 }
 
 /// The token that a row's key names.
-fn token_key_of(item: &Item) -> Option<TokenKey> {
+pub(super) fn token_key_of(item: &Item) -> Option<TokenKey> {
     let (tenant, profile) = key_part(item, "pk")?.strip_prefix("T#")?.split_once("#P#")?;
     let token = key_part(item, "sk")?.strip_prefix("TOKEN#")?;
     Some(TokenKey { tenant: tenant.parse().ok()?, profile: profile.parse().ok()?, token: token.parse().ok()? })

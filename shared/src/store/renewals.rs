@@ -134,7 +134,7 @@ impl Vault {
             .set("fence", number(held.renewal.fence.max(candidate) + 1))
             .remove(&candidate_name(candidate))
             .remove("attempt");
-        let change = self.renewed(change, key, held, renewed)?;
+        let change = self.renewed(change, key, held, renewed).await?;
         self.step(key, change, |row| row.token.generation == candidate).await
     }
 
@@ -149,7 +149,7 @@ impl Vault {
         let change = Change::new().when("fence", "=", number(attempt)).when("generation", "<", number(attempt));
         // this answer proves that its refresh token was the living one: what came before is not needed any more
         let change = without_candidates(change, held);
-        let change = self.renewed(change.remove("attempt"), key, held, renewed)?;
+        let change = self.renewed(change.remove("attempt"), key, held, renewed).await?;
         match self.step(key, change, |row| row.token.generation == attempt).await? {
             Stepped::Done(row) => return Ok(Placed::Committed(row)),
             Stepped::Changed(None) => return Ok(Placed::Replaced),
@@ -192,6 +192,7 @@ impl Vault {
         };
         let next = Token { state, ..held.token.clone() };
         let change = change.remove("cooling_until").set_all(write(&state)?);
+        // nothing of it is due any more, by any ladder
         let change = self.schedule(change, key, &next, &Ladder::default());
         let mut items = vec![change.in_transaction(&self.table, token_key(key))?];
         let step = Step::Dead { reason, generation: next.generation };
@@ -246,7 +247,13 @@ impl Vault {
     }
 
     /// The grant and what was said of it; a token whose answer had been lost lives again.
-    fn renewed(&self, change: Change, key: &TokenKey, held: &Held, renewed: &Renewed) -> Result<Change, StoreError> {
+    async fn renewed(
+        &self,
+        change: Change,
+        key: &TokenKey,
+        held: &Held,
+        renewed: &Renewed,
+    ) -> Result<Change, StoreError> {
         let change = change
             .set("sealed", sealed_fields(&renewed.grant))
             .set("generation", number(renewed.grant.place.generation))
@@ -264,7 +271,12 @@ impl Vault {
             }
             None => change,
         };
-        Ok(self.schedule_anew(change, key, held, &next, &Ladder::default()))
+        // the ladder is asked for where there is an end to count down to
+        let ladder = match next.expires_at {
+            Some(_) => self.settings(&key.tenant, false).await?.ladder,
+            None => Ladder::default(),
+        };
+        Ok(self.schedule_anew(change, key, held, &next, &ladder))
     }
 
     async fn step(
