@@ -127,6 +127,7 @@ impl Estate {
             row("POST /v1/rules", "/v1/rules", private, [404, 403, 403, 201]),
             row("PATCH /v1/rules/{id}", &rule, topic, [404, 403, 403, 200]),
             row("DELETE /v1/rules/{id}", &rule, Value::Null, [404, 403, 403, 200]),
+            row("GET /v1/health", "/v1/health", Value::Null, [200, 200, 200, 200]),
             Row { by: ADMINISTRATOR, ..row("GET /v1/settings", "/v1/settings", Value::Null, [200, 403, 403, 200]) },
             Row { by: ADMINISTRATOR, ..row("PUT /v1/settings", "/v1/settings", settings, [200, 403, 403, 200]) },
             Row { by: WORKER, ..row("POST /v1/leases", "/v1/leases", publish, [404, 403, 403, 201]) },

@@ -16,6 +16,7 @@ mod events;
 mod exchange;
 mod faults;
 mod flow;
+mod health;
 mod hostile_answers;
 mod hostile_requests;
 mod input;

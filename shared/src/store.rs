@@ -22,6 +22,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::seal::Sealed;
 
+pub mod acquisition;
 pub mod flows;
 pub mod outbox;
 pub mod profiles;

@@ -28,6 +28,7 @@ use utoipa::{
 };
 use utoipa_axum::{router::OpenApiRouter, routes};
 
+mod health;
 mod notices;
 mod profiles;
 mod rules;
@@ -88,6 +89,7 @@ fn described() -> OpenApiRouter<Arc<Tokens>> {
         .routes(routes!(profiles::change_token, profiles::delete_token))
         .routes(routes!(rules::list, rules::create))
         .routes(routes!(rules::change, rules::delete))
+        .routes(routes!(health::look))
         .routes(routes!(notices::list))
         .routes(routes!(notices::dismiss))
         .routes(routes!(settings::look, settings::put))
