@@ -36,3 +36,4 @@ mod secrets;
 mod settings;
 mod support;
 mod sweep;
+mod worse;

@@ -250,6 +250,7 @@ async fn the_shapes_are_those_that_clients_rely_on() {
         "profile_id": "facebook_user-1001",
         "token_id": "acquisition-alice",
         "name": "Alice Meyer",
+        "owner": "alice",
         "days_left": 15,
         "expires_at": notice["expires_at"],
         "at": notice["at"],

@@ -57,7 +57,7 @@ async fn a_new_secret_replaces_the_one_that_was_read_and_leaves_owner_and_switch
         let store = Store::of(engine);
         let Store { vault, flows } = &store;
         let (key, before) = store.connected("acme", "alice", Kind::XProfile, "42").await;
-        vault.allow(&key, &[(Switch::PrivateMessages, true)]).await.unwrap();
+        vault.allow(&key, &[(Switch::PrivateMessages, true)], NOW).await.unwrap();
 
         let session = store.authorized("acme", "alice", Kind::XProfile, "42").await;
         let (_, token) = token_of(&session, "42", 2);
@@ -139,11 +139,11 @@ async fn a_switch_is_turned_where_there_is_a_token_and_nowhere_else() {
         let store = Store::of(engine);
         let (key, _) = store.connected("acme", "alice", Kind::XProfile, "42").await;
         for on in [true, false] {
-            let token = store.vault.allow(&key, &[(Switch::PrivateMessages, on)]).await.unwrap().unwrap();
+            let token = store.vault.allow(&key, &[(Switch::PrivateMessages, on)], NOW).await.unwrap().unwrap();
             assert_eq!((token.allow.private_messages, token.allow.search_acquisition), (on, false));
         }
         let elsewhere = TokenKey { tenant: tenant("globex"), ..key };
-        assert_eq!(store.vault.allow(&elsewhere, &[(Switch::PrivateMessages, true)]).await.unwrap(), None);
+        assert_eq!(store.vault.allow(&elsewhere, &[(Switch::PrivateMessages, true)], NOW).await.unwrap(), None);
         assert_eq!(store.vault.profile(&elsewhere.tenant, &elsewhere.profile).await.unwrap(), None);
     })
     .await;

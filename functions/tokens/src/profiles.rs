@@ -231,7 +231,7 @@ pub(crate) async fn change_token(
     }
     let ladder = tokens.ladder(&caller).await?;
     let key = TokenKey { tenant: caller.tenant, profile: id, token: token.id() };
-    let token = tokens.vault.allow(&key, &switches).await?.ok_or_else(ApiError::not_found)?;
+    let token = tokens.vault.allow(&key, &switches, tokens.clock.now()).await?.ok_or_else(ApiError::not_found)?;
     Ok(Answer(TokenView::of(token, tokens.clock.now(), &ladder)))
 }
 

@@ -15,7 +15,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     Change, DueCursor, Item, Shards, StoreError, by_account, client,
     flows::{Flows, Revocation, account_key, read_grant, sealed_fields},
-    key_part, number, read, text, transact, unavailable, value, write,
+    key_part, number,
+    outbox::Recipient,
+    read, text, transact, unavailable, value, write,
 };
 use crate::{
     access::{Subject, TenantId},
@@ -63,10 +65,12 @@ pub struct Page {
 pub enum DueRow {
     /// A token whose time has done something to it.
     Token(TokenKey),
-    /// A person's outbox.
-    Outbox(TenantId, Subject),
+    /// An outbox.
+    Outbox(TenantId, Recipient),
     /// Settings whose ladder changed.
     Settings(TenantId),
+    /// Acquisition at a network, which may have got better or worse.
+    Acquisition(TenantId, Network),
 }
 
 /// A token that may be leased, as an index knew it a moment ago.
@@ -89,6 +93,8 @@ pub struct TokenKey {
     pub token: TokenId,
 }
 
+/// Somebody else may write a row at the very moment at which a switch of it is turned: then it is tried again, so often.
+const TRIES: u32 = 3;
 /// A grant that nobody uses may be refreshed so many seconds too early or late: three days.
 const IDLE_SLACK: u64 = 3 * 24 * 60 * 60;
 
@@ -289,6 +295,7 @@ impl Vault {
             .set("account", text(account))
             .set("sealed", sealed_fields(grant))
             .set("fence", number(token.generation));
+        let watched = replaced.as_ref().map(|(before, _)| &before.token);
         let (change, revocation) = match replaced {
             Some((before, revocation)) => {
                 let change = self.schedule_anew(change, &key, before, token, ladder);
@@ -301,6 +308,7 @@ impl Vault {
         if let Some(revocation) = &revocation {
             items.push(flows.revoking(revocation, now)?);
         }
+        items.extend(watched.map(|before| self.watching(&key, before, now)).transpose()?.flatten());
         transact(&self.client, items).await
     }
 
@@ -308,7 +316,12 @@ impl Vault {
     ///
     /// # Errors
     /// When the table does not answer or the row cannot be read.
-    pub async fn allow(&self, key: &TokenKey, switches: &[(Switch, bool)]) -> Result<Option<Token>, StoreError> {
+    pub async fn allow(
+        &self,
+        key: &TokenKey,
+        switches: &[(Switch, bool)],
+        now: Timestamp,
+    ) -> Result<Option<Token>, StoreError> {
         let network = key.profile.kind().network();
         let change = switches.iter().fold(Change::new().when_exists("generation"), |change, (switch, on)| {
             let change =
@@ -321,11 +334,25 @@ impl Vault {
                 Switch::PrivateMessages => change,
             }
         });
-        match change.carry_out(&self.client, &self.table, token_key(key)).await {
-            Ok(item) => read(item).map(Some),
-            Err(StoreError::Conflict) => Ok(None),
-            Err(error) => Err(error),
+        if !switches.iter().any(|(switch, _)| *switch == Switch::SearchAcquisition) {
+            return match change.carry_out(&self.client, &self.table, token_key(key)).await {
+                Ok(item) => read(item).map(Some),
+                Err(StoreError::Conflict) => Ok(None),
+                Err(error) => Err(error),
+            };
         }
+        for tries in 1.. {
+            let turned = change.clone().in_transaction(&self.table, token_key(key))?;
+            let done = transact(&self.client, vec![turned, self.pooling(key, now)?]).await;
+            match (done, self.token(key).await?) {
+                (Ok(()), Some(held)) => return Ok(Some(held.token)),
+                (Ok(()) | Err(StoreError::Conflict), None) => return Ok(None),
+                // it was renewed at this very moment
+                (Err(StoreError::Conflict), Some(_)) if tries < TRIES => {}
+                (Err(error), _) => return Err(error),
+            }
+        }
+        Err(StoreError::Conflict)
     }
 
     /// Deletes a token and leaves its grant to be revoked from `at` on.
@@ -343,7 +370,11 @@ impl Vault {
         let delete = Change::new()
             .when("generation", "=", number(token.generation))
             .delete_in_transaction(&self.table, token_key(key))?;
-        transact(&self.client, vec![delete, flows.revoking(revocation, at)?]).await
+        let mut items = vec![delete, flows.revoking(revocation, at)?];
+        if token.allow.search_acquisition {
+            items.push(self.pooling(key, at)?);
+        }
+        transact(&self.client, items).await
     }
 
     /// Deletes a profile that has no tokens left.
@@ -444,10 +475,10 @@ pub(super) fn read_held(tenant: &TenantId, item: Item) -> Result<Held, StoreErro
 }
 
 fn due_row(item: &Item) -> Option<DueRow> {
-    if let Some((tenant, subject)) = super::outbox::owner_of(item) {
-        return Some(DueRow::Outbox(tenant, subject));
-    }
-    super::settings::owner_of(item).map(DueRow::Settings).or_else(|| token_key_of(item).map(DueRow::Token))
+    let outbox = super::outbox::owner_of(item).map(|(tenant, to)| DueRow::Outbox(tenant, to));
+    let settings = || super::settings::owner_of(item).map(DueRow::Settings);
+    let watch = || super::acquisition::watched_by(item).map(|(tenant, network)| DueRow::Acquisition(tenant, network));
+    outbox.or_else(settings).or_else(watch).or_else(|| token_key_of(item).map(DueRow::Token))
 }
 
 /// The token that a row's key names.

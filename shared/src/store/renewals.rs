@@ -175,7 +175,7 @@ impl Vault {
         }
     }
 
-    /// Writes down that the network proved the credential dead, and tells its owner, once.
+    /// Writes down that the network proved the credential dead, and tells its owner and the administrators, once.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the row changed since it was read, or a candidate has come: look again.
@@ -196,7 +196,9 @@ impl Vault {
         let change = self.schedule(change, key, &next, &Ladder::default());
         let mut items = vec![change.in_transaction(&self.table, token_key(key))?];
         let step = Step::Dead { reason, generation: next.generation };
-        items.extend(self.telling_of(key, &next, step, now, now)?);
+        let settings = self.settings(&key.tenant, false).await?;
+        items.extend(self.telling_of(key, &next, step, now, &settings, now)?);
+        items.extend(self.watching(key, &next, now)?);
         transact(&self.client, items).await
     }
 
@@ -219,9 +221,24 @@ impl Vault {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn learn(&self, key: &TokenKey, held: &Held, terms: &Terms) -> Result<Stepped, StoreError> {
+    pub async fn learn(
+        &self,
+        key: &TokenKey,
+        held: &Held,
+        terms: &Terms,
+        now: Timestamp,
+    ) -> Result<Stepped, StoreError> {
         let change = said(Change::new().when("generation", "=", number(held.token.generation)), terms)?;
-        self.step(key, change, |_| false).await
+        let Some(watching) = self.watching(key, &held.token, now)? else {
+            return self.step(key, change, |_| false).await;
+        };
+        let done = transact(&self.client, vec![change.in_transaction(&self.table, token_key(key))?, watching]).await;
+        let seen = self.token(key).await?.map(Box::new);
+        match (done, seen) {
+            (Ok(()), Some(held)) => Ok(Stepped::Done(held)),
+            (Ok(()) | Err(StoreError::Conflict), seen) => Ok(Stepped::Changed(seen)),
+            (Err(error), _) => Err(error),
+        }
     }
 
     /// Takes the right to ask the network about this token; at most once in `pause`, whoever asks.
