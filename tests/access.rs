@@ -209,7 +209,7 @@ fn no_route_takes_a_token_in_its_address() {
         .filter(|parameter| parameter["in"] != "path")
         .map(|parameter| parameter["name"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(in_query, ["list", "next"].map(str::to_owned).into());
+    assert_eq!(in_query, ["list", "next", "profile_id"].map(str::to_owned).into());
 }
 
 /// Makes sure that no answer of ours holds what the networks gave, got or share with us.
@@ -268,7 +268,7 @@ async fn a_read_that_decides_is_strong_and_an_index_is_only_a_hint() {
         let weak = |from: usize| reads[from..].iter().filter(|call| call.consistent == Some(false)).count();
         match row.operation {
             // what is only shown may be a moment old
-            "GET /v1/profiles" | "GET /v1/notices" | "GET /v1/rules" | "GET /v1/health" => {}
+            "GET /v1/profiles" | "GET /v1/notices" | "GET /v1/rules" | "GET /v1/health" | "GET /v1/history" => {}
             // two indexes tell where somebody may live on the same grant, and the row itself is read
             "DELETE /v1/profiles/{id}" => {
                 let last = reads.iter().rposition(|call| call.consistent == Some(false)).unwrap();

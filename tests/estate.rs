@@ -128,6 +128,7 @@ impl Estate {
             row("PATCH /v1/rules/{id}", &rule, topic, [404, 403, 403, 200]),
             row("DELETE /v1/rules/{id}", &rule, Value::Null, [404, 403, 403, 200]),
             row("GET /v1/health", "/v1/health", Value::Null, [200, 200, 200, 200]),
+            Row { by: ADMINISTRATOR, ..row("GET /v1/history", "/v1/history", Value::Null, [200, 403, 403, 200]) },
             Row { by: ADMINISTRATOR, ..row("GET /v1/settings", "/v1/settings", Value::Null, [200, 403, 403, 200]) },
             Row { by: ADMINISTRATOR, ..row("PUT /v1/settings", "/v1/settings", settings, [200, 403, 403, 200]) },
             Row { by: WORKER, ..row("POST /v1/leases", "/v1/leases", publish, [404, 403, 403, 201]) },

@@ -17,6 +17,7 @@ mod exchange;
 mod faults;
 mod flow;
 mod health;
+mod history;
 mod hostile_answers;
 mod hostile_requests;
 mod input;

@@ -264,3 +264,24 @@ async fn what_was_not_mailed_to_administrators_is_mailed_to_an_owner_who_became_
     world.later(minutes(5)).await.sweep().await;
     assert_eq!(world.mails().await.len(), 1);
 }
+
+#[tokio::test]
+async fn a_deletion_warns_when_acquisition_lived_on_that_token_alone_in_the_whole_organisation() {
+    let world = World::start().await;
+    let (alice, bob) = (world.person("alice"), world.person("bob"));
+    acquire(&alice, "alice.meyer").await;
+    let bobs = acquire(&bob, "bob.stone").await;
+    let token = |profile: &str, name: &str| format!("/v1/profiles/{profile}/tokens/acquisition-{name}");
+    let deleted = bob.delete(&token(&bobs, "bob")).await.expect(200);
+    assert_eq!(deleted["warnings"], json!([]), "alice's is left");
+    let deleted = alice.delete(&format!("/v1/profiles/{FACEBOOK}")).await.expect(200);
+    let [warning] = deleted["warnings"].as_array().unwrap().as_slice() else { panic!("one warning: {deleted}") };
+    assert!(
+        warning.as_str().unwrap().contains("the last valid token that acquisition at Facebook lived on"),
+        "{warning}"
+    );
+
+    // what works for nothing is missed by nobody
+    alice.connect("facebook_user", "acquisition", "alice.meyer").await;
+    assert_eq!(alice.delete(&token(FACEBOOK, "alice")).await.expect(200)["warnings"], json!([]));
+}

@@ -10,6 +10,7 @@ pub mod token;
 pub mod health;
 pub mod random;
 pub mod rule;
+pub mod history;
 pub mod secret;
 pub mod seal;
 pub mod apps;

@@ -24,6 +24,7 @@ use crate::seal::Sealed;
 
 pub mod acquisition;
 pub mod flows;
+pub mod history;
 pub mod outbox;
 pub mod profiles;
 pub mod pauses;

@@ -15,6 +15,7 @@ use shared::{
     access::Caller,
     clock::Deadline,
     edge::{ApiError, Json, Path, Problem},
+    history::What,
     keys::KeysError,
     network::{self, Failure, Limit, LimitReach},
     refresh::{Access, Wanted},
@@ -128,6 +129,9 @@ pub(crate) async fn report(
     let key = TokenKey { tenant: caller.tenant.clone(), profile: ticket.profile, token: ticket.token };
     let held = refresher.vault.token(&key).await?.ok_or_else(ApiError::not_found)?;
     let network = key.profile.kind().network();
+    let failed = !matches!(report.outcome, Outcome::Succeeded);
+    let now = refresher.clock.now();
+    refresher.vault.count(&key, What::Leased, Some(&caller.subject), failed, now).await;
     let (effect, pause) = if held.token.generation == ticket.generation {
         match report.read(|answer| network.provider().judge(answer))? {
             Ok(()) => (Effect::None, None),

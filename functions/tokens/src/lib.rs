@@ -1,4 +1,4 @@
-//! Connect sessions, profiles, tokens, rules, notices and settings: the part of the API that people's programs use.
+//! Connect sessions, profiles, tokens, rules, notices, settings and history: the part of the API that people's programs use.
 //!
 //! The tenant of every row comes from the verified caller. What belongs to another tenant is
 //! answered exactly like what does not exist. No route answers with a secret of any kind.
@@ -29,6 +29,7 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 mod health;
+mod history;
 mod notices;
 mod profiles;
 mod rules;
@@ -92,6 +93,7 @@ fn described() -> OpenApiRouter<Arc<Tokens>> {
         .routes(routes!(health::look))
         .routes(routes!(notices::list))
         .routes(routes!(notices::dismiss))
+        .routes(routes!(history::list))
         .routes(routes!(settings::look, settings::put))
 }
 

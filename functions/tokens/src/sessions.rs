@@ -12,6 +12,7 @@ use shared::{
     connect::{ConnectSession, Ending, Granted, STEP_LIMIT, Status, Wanted},
     edge::{ApiError, Code, Json, Path, Problem},
     grant::{GrantPlace, SealedGrant},
+    history::{Event, What},
     keys::Sealer,
     network::{Grant, Reach},
     profile::{Kind, ProfileId, TokenKind},
@@ -305,7 +306,13 @@ impl Tokens {
         for tries in 1.. {
             match self.attach_to(before.as_ref(), session, granted, &grant, &key, &sealer, now).await {
                 Err(StoreError::Conflict) => {}
-                attached => return Ok(attached?),
+                Err(error) => return Err(error.into()),
+                Ok(()) => {
+                    let what = if before.is_some() { What::Reauthenticated } else { What::Connected };
+                    let event = Event::new(what, now).by(&session.subject).to_token(&key.profile, &key.token);
+                    self.vault.record(&key.tenant, &event).await;
+                    return Ok(());
+                }
             }
             // the token was renewed at this very moment, or the session is over
             let seen = self.vault.token(&key).await?;

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use shared::{
     access::{Caller, Operation, Relation},
     edge::{ApiError, Code, Json, Problem},
+    history::What,
     settings::{BadSetting, Settings, Wanted},
     token::Ladder,
 };
@@ -71,6 +72,7 @@ pub(crate) async fn put(
     let (before, now) = (tokens.vault.settings(&caller.tenant, true).await?, tokens.clock.now());
     let settings = before.changed(wanted, &tokens.return_urls, now).map_err(refusal)?;
     tokens.vault.put_settings(&caller.tenant, &before, &settings, now).await?;
+    tokens.note(&caller, |event| event, What::SettingsChanged).await;
     Ok(Answer(settings.into()))
 }
 

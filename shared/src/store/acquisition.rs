@@ -21,6 +21,7 @@ use super::{
 use crate::{
     access::{Subject, TenantId},
     health::{Colour, acquires},
+    history::{Event, What},
     profile::{Network, TokenKind, Use},
     token::Token,
 };
@@ -146,6 +147,11 @@ impl Vault {
         };
         let change = if in_one_go { change.remove("due_shard").remove("due_at") } else { change };
         let mut items = vec![change.in_transaction(&self.table, key)?];
+        if watch.telling.is_none() {
+            let event = Event::new(What::AcquisitionWorsened, notice.at);
+            let event = Event { network: Some(network), colour: Some(colour), ..event };
+            items.push(self.recording(tenant, &event)?);
+        }
         for recipient in &recipients {
             items.extend(self.telling(tenant, recipient, &notice)?);
         }

@@ -18,6 +18,7 @@ use super::{
 use crate::{
     access::{Subject, TenantId},
     health::Colour,
+    history::{Event, What},
     profile::{Network, ProfileId, TokenKind},
     settings::Settings,
     token::{Aged, Ladder, Step, Token, TokenId},
@@ -221,6 +222,13 @@ impl Vault {
         };
         let mut items = self.telling(&key.tenant, &Recipient::Person(token.owner.clone()), &notice)?;
         items.extend(self.telling(&key.tenant, &Recipient::Administrators, &notice)?);
+        let (what, reason) = match step {
+            Step::Warning { .. } => (What::Warned, None),
+            Step::Expired { .. } => (What::Expired, None),
+            Step::Dead { reason, .. } => (What::Died, Some(reason)),
+        };
+        let event = Event { reason, ..Event::new(what, now).to_token(&key.profile, &key.token) };
+        items.push(self.recording(&key.tenant, &event)?);
         Ok(items)
     }
 

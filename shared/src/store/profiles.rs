@@ -5,7 +5,10 @@
 //! replaces: either all of it happened or nothing did. Owner and switches are written only where
 //! they are missing, so reauthenticating can never change them.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::AtomicU32},
+};
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::Client;
@@ -121,13 +124,15 @@ pub struct Vault {
     pub(super) client: Client,
     pub(super) table: String,
     pub(super) shards: Shards,
+    /// How many lines of history this process has written.
+    pub(super) lines: Arc<AtomicU32>,
 }
 
 impl Vault {
     /// The table with this name.
     #[must_use]
     pub fn new(aws: &SdkConfig, table: &str, shards: Shards) -> Self {
-        Self { client: client(aws), table: table.to_owned(), shards }
+        Self { client: client(aws), table: table.to_owned(), shards, lines: Arc::default() }
     }
 
     /// A profile with its tokens, read strongly.
