@@ -95,13 +95,13 @@ impl Colour {
         match self {
             Self::Green => None,
             Self::Yellow => Some(format!(
-                "One token is all that acquisition at {network} lives on. When it ends, acquisition stops, and posts are \
-                 lost for good. Connect another account and allow it: two tokens at least are recommended, and more \
-                 bring more."
+                "Only one allowed token at {network} works. When it ends, acquisition stops, and posts are lost for good. \
+                 Connect another account and allow it: two tokens at least are recommended, and more bring in more."
             )),
             Self::Red => Some(format!(
-                "Acquisition at {network} has stopped, because no allowed token works. The posts of this time are lost \
-                 for good. Sign in again, or connect an account and allow it: two tokens at least are recommended."
+                "No allowed token at {network} works, so acquisition has stopped. Posts that appear until one works again \
+                 are lost for good. Sign in again, or connect another account and allow it: two tokens at least are \
+                 recommended."
             )),
         }
     }

@@ -44,9 +44,9 @@ struct Line {
     warns: bool,
     /// Whether it ended before its time.
     dead: bool,
-    /// For example `Alice Meyer (Facebook profile)`.
+    /// For example `Alice Meyer (Facebook profile)` or `Acquisition at Facebook has stopped`.
     title: String,
-    /// For example `access ends in 29 days`.
+    /// For example `access ends in 29 days`; nothing where the title says it all.
     soon: String,
     /// For example `The access that reads public posts`, and `ends in 29 days, on 22 January 2027`.
     sentence: Option<(String, String)>,
@@ -100,7 +100,7 @@ impl Line {
             Reader::Owner => (format!("The access that {purpose}"), "Sign in again".to_owned()),
             Reader::Administrators(owners) => {
                 let owner = one_line(owners.get(&of.owner).map_or(of.owner.as_str(), String::as_str));
-                (format!("The access by {owner} that {purpose}"), format!("Sign in again as {owner}"))
+                (format!("The access by {owner} that {purpose}"), "Sign in again as its owner".to_owned())
             }
         };
         let separator = if reauthenticate_url.contains('?') { '&' } else { '?' };
@@ -119,7 +119,7 @@ impl Line {
     }
 
     fn of_acquisition(network: Network, colour: Colour, at: Timestamp) -> Self {
-        let soon = match colour {
+        let stands = match colour {
             Colour::Red => "has stopped",
             Colour::Yellow | Colour::Green => "lives on one token",
         };
@@ -128,8 +128,8 @@ impl Line {
             ends: at,
             warns: colour < Colour::Red,
             dead: false,
-            title: format!("Acquisition at {}", network.title()),
-            soon: soon.to_owned(),
+            title: format!("Acquisition at {} {stands}", network.title()),
+            soon: String::new(),
             sentence: None,
             note: colour.consequence(network),
             link: None,
@@ -182,10 +182,8 @@ fn subject(lines: &[Line], reader: Reader<'_>) -> String {
             Some(format!("{} connections need their owners to sign in again", all.len()))
         }
     };
-    let of_networks = lines.iter().filter(|line| !line.connection);
-    let of_networks =
-        of_networks.map(|line| format!("{} {}", line.title, line.soon)).max_by_key(|text| text.contains("stopped"));
-    [of_networks, of_tokens].into_iter().flatten().collect::<Vec<_>>().join("; ")
+    let of_networks = lines.iter().filter(|line| !line.connection).max_by_key(|line| !line.warns);
+    [of_networks.map(|line| line.title.clone()), of_tokens].into_iter().flatten().collect::<Vec<_>>().join("; ")
 }
 
 /// The words around the lines.
@@ -268,9 +266,7 @@ fn page(lines: &[Line], words: &Words) -> String {
                              margin:0 0 14px",
                             if line.warns { "#e08a00" } else { "#c0362c" },
                         )) {
-                            p.ink style=(format!("{};font-size:18px;font-weight:600", ink("4px"))) {
-                                (line.title) @if !line.connection { " " (line.soon) }
-                            }
+                            p.ink style=(format!("{};font-size:18px;font-weight:600", ink("4px"))) { (line.title) }
                             @if let Some((lead, when)) = &line.sentence {
                                 p.ink style=(ink("16px")) { (lead) " " strong { (when) } "." }
                             }
@@ -400,7 +396,7 @@ mod tests {
         for part in [&letter.text, &letter.html] {
             for words in [
                 "The access by alice@acme.example that reads public posts",
-                "Sign in again as alice@acme.example",
+                "Sign in again as its owner",
                 THEIRS,
                 "your address is set as an administrator",
             ] {
