@@ -173,8 +173,8 @@ impl Tokens {
     async fn ruled(&self, caller: &Caller) -> Result<(Ruled, bool), ApiError> {
         let (mut ruled, mut after) = (Ruled::default(), None);
         for _ in 0..PAGES {
-            let (rules, next) = self.vault.rules(&caller.tenant, after.as_ref(), PAGE).await?;
-            for rule in rules {
+            let (page, next) = self.vault.rules(&caller.tenant, after.as_ref(), PAGE).await?;
+            for rule in page {
                 match rule.of {
                     RuleOf::SearchAcquisition { network } => drop(ruled.networks.insert(network)),
                     RuleOf::PrivateMessages { profile_ids } => ruled.profiles.extend(profile_ids),

@@ -114,18 +114,29 @@ impl Vault {
         if watch.due_at.is_none_or(|due| due > now.as_second()) {
             return Ok(Told::default());
         }
-        let (colour, telling) = match &watch.telling {
-            Some(telling) => (watch.told, telling.clone()),
-            None => {
-                let colour = Colour::of(self.acquirers(tenant, network, now).await?.len());
-                if colour <= watch.told {
-                    let change = watch.unchanged()?.set("told", value(&colour)?).remove("due_shard").remove("due_at");
-                    transact(&self.client, vec![change.in_transaction(&self.table, key)?]).await?;
-                    return Ok(Told::default());
-                }
-                (colour, Telling { at: now, after: None })
-            }
-        };
+        if let Some(telling) = watch.telling.clone() {
+            return self.tell(tenant, network, &watch, watch.told, telling, mailed).await;
+        }
+        let colour = Colour::of(self.acquirers(tenant, network, now).await?.len());
+        if colour > watch.told {
+            let telling = Telling { at: now, after: None };
+            return self.tell(tenant, network, &watch, colour, telling, mailed).await;
+        }
+        let change = watch.unchanged()?.set("told", value(&colour)?).remove("due_shard").remove("due_at");
+        transact(&self.client, vec![change.in_transaction(&self.table, key)?]).await?;
+        Ok(Told::default())
+    }
+
+    /// Tells the next owners, and first of all the administrators, that a network has this colour now.
+    async fn tell(
+        &self,
+        tenant: &TenantId,
+        network: Network,
+        watch: &Watch,
+        colour: Colour,
+        telling: Telling,
+        mailed: bool,
+    ) -> Result<Told, StoreError> {
         let (owners, more) = self.owners_at(tenant, network, telling.after.as_ref()).await?;
         let notice = Notice {
             id: format!("{:011}_acquisition_{network}_{}", telling.at.as_second(), colour.as_str()),
@@ -142,11 +153,11 @@ impl Vault {
         let in_one_go = watch.telling.is_none() && !more;
         let change = watch.unchanged()?.set("told", value(&colour)?);
         let change = match owners.last().filter(|_| more) {
-            Some(last) => change.set("telling", value(&Telling { after: Some(last.clone()), ..telling })?),
+            Some(last) => change.set("telling", value(&Telling { after: Some(last.clone()), at: telling.at })?),
             None => change.remove("telling"),
         };
         let change = if in_one_go { change.remove("due_shard").remove("due_at") } else { change };
-        let mut items = vec![change.in_transaction(&self.table, key)?];
+        let mut items = vec![change.in_transaction(&self.table, watch_key(tenant, network))?];
         if watch.telling.is_none() {
             let event = Event::new(What::AcquisitionWorsened, notice.at);
             let event = Event { network: Some(network), colour: Some(colour), ..event };
