@@ -14,6 +14,7 @@ mod renewals;
 mod secrets_manager;
 mod ses;
 mod sqs;
+mod tenant;
 mod vault;
 
 use jiff::{SignedDuration, Timestamp};

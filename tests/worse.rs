@@ -123,6 +123,26 @@ async fn each_change_for_the_worse_is_told_once_to_owners_and_administrators_and
     assert_eq!(dora.get("/v1/notices").await.expect(200)["items"][0]["dismissed"], true);
 }
 
+// S59
+#[tokio::test]
+async fn sweeps_that_look_at_once_tell_it_once() {
+    let world = World::start().await;
+    let (alice, dora) = (world.person("alice"), world.person("dora"));
+    appoint(&world, &["ops@acme.example"]).await;
+    acquire(&alice, "alice.meyer").await;
+    settle(&world).await;
+    die(&world, &alice, FACEBOOK).await;
+    world.later(minutes(61)).await;
+    let sweep = || world.sandbox.tick("expiry-sweep");
+    let swept = tokio::join!(sweep(), sweep(), sweep(), sweep());
+    for summary in [swept.0, swept.1, swept.2, swept.3] {
+        assert_eq!(summary.unwrap()["failed"], 0);
+    }
+    settle(&world).await;
+    assert_eq!(mailed(&world, "has stopped").await.len(), 2, "alice and the administrators");
+    assert_eq!(kinds(&dora).await, ["acquisition_red", "token_needs_reauth"]);
+}
+
 #[tokio::test]
 async fn when_time_takes_the_last_token_the_same_letter_says_that_acquisition_has_stopped() {
     let world = World::start().await;
@@ -284,4 +304,25 @@ async fn a_deletion_warns_when_acquisition_lived_on_that_token_alone_in_the_whol
     // what works for nothing is missed by nobody
     alice.connect("facebook_user", "acquisition", "alice.meyer").await;
     assert_eq!(alice.delete(&token(FACEBOOK, "alice")).await.expect(200)["warnings"], json!([]));
+}
+
+#[tokio::test]
+async fn an_administrator_pages_through_both_kinds_of_notices_and_sees_each_once() {
+    let world = World::start().await;
+    let (alice, dora) = (world.person("alice"), world.person("dora"));
+    dora.connect("facebook_user", "acquisition", "bob.stone").await;
+    alice.connect("facebook_user", "acquisition", "alice.meyer").await;
+    let rows = world.rows("Vault").await;
+    let token = rows.iter().find(|row| row["sk"].as_s().unwrap() == "TOKEN#acquisition-alice").unwrap();
+    world.sandbox.cloud().import("Vault", more_like(token, 5_000, 119, &[])).unwrap();
+    world.later(days(31)).await.sweep().await;
+    let (mut seen, mut query) = (Vec::new(), String::new());
+    loop {
+        let page = dora.get(&format!("/v1/notices{query}")).await.expect(200);
+        seen.extend(page["items"].as_array().unwrap().iter().map(|notice| notice["id"].as_str().unwrap().to_owned()));
+        let Some(next) = page["next"].as_str() else { break };
+        query = format!("?next={next}");
+    }
+    assert_eq!(seen.len(), 121);
+    assert!(seen.is_sorted_by(|newer, older| newer > older), "each once");
 }

@@ -9,7 +9,7 @@ use http::StatusCode;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use shared::profile::{Kind, Switch, TokenKind};
+use shared::profile::{Kind, Network, Switch, TokenKind};
 
 use super::{
     Returned, SignedIn, World,
@@ -63,6 +63,20 @@ struct Notice {
     at: String,
     #[serde(default)]
     dismissed: bool,
+}
+
+/// How things stand, from `GET /v1/health`.
+#[derive(Deserialize)]
+struct Health {
+    networks: Vec<NetworkHealth>,
+}
+
+#[derive(Deserialize)]
+struct NetworkHealth {
+    network: Network,
+    acquisition: String,
+    valid_tokens: u32,
+    detail: Option<String>,
 }
 
 /// Why a session ended, from `GET /v1/connect-sessions/{id}`.
@@ -121,6 +135,7 @@ pub(super) async fn show(
     }
     let profiles = api.list::<Profile>(&["profiles"]).await;
     let notices = api.list::<Notice>(&["notices"]).await;
+    let health = api.get::<Health>(&["health"]).await;
     let body = html! {
         h1 { "Console" }
         @if let Some(done) = said.done { section.card.good role="status" { p { (done.words()) } } }
@@ -129,6 +144,10 @@ pub(super) async fn show(
         }
         @match &notices {
             Ok(items) => (notice_list(items)),
+            Err(failure) => (trouble(failure)),
+        }
+        @match &health {
+            Ok(health) => (acquisition(health)),
             Err(failure) => (trouble(failure)),
         }
         h2 { "Profiles" }
@@ -196,6 +215,19 @@ fn notice_list(notices: &[Notice]) -> Markup {
                     input type="hidden" name="notice" value=(notice.id);
                     button name="action" value="dismiss" { "Dismiss" }
                 }
+            }
+        }
+    }
+}
+
+fn acquisition(health: &Health) -> Markup {
+    html! {
+        @if !health.networks.is_empty() { h2 { "Acquisition" } }
+        @for NetworkHealth { network, acquisition, valid_tokens, detail } in &health.networks {
+            section.card {
+                h3 { (network.title()) " " (state(acquisition)) }
+                p { (valid_tokens) @if *valid_tokens == 1 { " token works and is allowed." } @else { " tokens work and are allowed." } }
+                @if let Some(detail) = detail { p { (detail) } }
             }
         }
     }
