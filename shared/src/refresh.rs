@@ -23,6 +23,7 @@ use crate::{
     clock::{Clock, Deadline},
     exchange::{Exchange, REFRESH_LIMIT},
     grant::{GrantPlace, SealedGrant},
+    history::What,
     keys::{Sealer, TenantKeys},
     network::{Failure, Grant, LimitReach},
     random::Random,
@@ -309,6 +310,7 @@ impl Refresher {
         match self.place(key, held, &renewed).await {
             Ok(Placed::Committed(seen)) => {
                 tracing::info!(tenant = %key.tenant, profile = %key.profile, fence = held.renewal.fence, "refreshed");
+                self.vault.count(key, What::Refreshed, None, false, self.clock.now()).await;
                 return Ok(Asked::Look(Some(seen)));
             }
             Ok(Placed::Kept(seen)) => return Ok(Asked::Look(Some(seen))),

@@ -22,13 +22,16 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::seal::Sealed;
 
+pub mod acquisition;
 pub mod flows;
+pub mod history;
 pub mod outbox;
 pub mod ownership;
 pub mod profiles;
 pub mod pauses;
 pub mod renewals;
 pub mod rules;
+pub mod settings;
 pub mod users;
 
 /// Why the store did not do it.

@@ -9,24 +9,20 @@ use http::StatusCode;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Value, json};
-use shared::profile::{Kind, Switch, TokenKind};
+use shared::profile::{Kind, Network, Switch, TokenKind};
 
 use super::{
     Returned, SignedIn, World,
     api::{Api, Trouble},
-    connect_buttons, moment, page, people_buttons, person, see, signing_in, signing_out, trouble, trouble_page,
+    connect_buttons,
+    departure::depart,
+    moment, page, people_buttons, person, see, signing_in, signing_out, trouble, trouble_page,
 };
 use crate::{Parts, issuer::Person};
 
 /// The return address of the sessions that begin here.
 pub(super) fn address(parts: &Parts) -> String {
     format!("{}/console", parts.url)
-}
-
-/// A connect session that was begun.
-#[derive(Deserialize)]
-pub(super) struct Begun {
-    pub(super) connect_url: String,
 }
 
 #[derive(Deserialize)]
@@ -67,6 +63,20 @@ struct Notice {
     at: String,
     #[serde(default)]
     dismissed: bool,
+}
+
+/// How things stand, from `GET /v1/health`.
+#[derive(Deserialize)]
+struct Health {
+    networks: Vec<NetworkHealth>,
+}
+
+#[derive(Deserialize)]
+struct NetworkHealth {
+    network: Network,
+    acquisition: String,
+    valid_tokens: u32,
+    detail: Option<String>,
 }
 
 /// Why a session ended, from `GET /v1/connect-sessions/{id}`.
@@ -125,6 +135,7 @@ pub(super) async fn show(
     }
     let profiles = api.list::<Profile>(&["profiles"]).await;
     let notices = api.list::<Notice>(&["notices"]).await;
+    let health = api.get::<Health>(&["health"]).await;
     let body = html! {
         h1 { "Console" }
         @if let Some(done) = said.done { section.card.good role="status" { p { (done.words()) } } }
@@ -133,6 +144,10 @@ pub(super) async fn show(
         }
         @match &notices {
             Ok(items) => (notice_list(items)),
+            Err(failure) => (trouble(failure)),
+        }
+        @match &health {
+            Ok(health) => (acquisition(health)),
             Err(failure) => (trouble(failure)),
         }
         h2 { "Profiles" }
@@ -200,6 +215,19 @@ fn notice_list(notices: &[Notice]) -> Markup {
                     input type="hidden" name="notice" value=(notice.id);
                     button name="action" value="dismiss" { "Dismiss" }
                 }
+            }
+        }
+    }
+}
+
+fn acquisition(health: &Health) -> Markup {
+    html! {
+        @if !health.networks.is_empty() { h2 { "Acquisition" } }
+        @for NetworkHealth { network, acquisition, valid_tokens, detail } in &health.networks {
+            section.card {
+                h3 { (network.title()) " " (state(acquisition)) }
+                p { (valid_tokens) @if *valid_tokens == 1 { " token works and is allowed." } @else { " tokens work and are allowed." } }
+                @if let Some(detail) = detail { p { (detail) } }
             }
         }
     }
@@ -315,8 +343,16 @@ pub(super) async fn act(State(parts): World, SignedIn(signed_in): SignedIn, Form
         action => action,
     };
     let Some(person) = signed_in else { return see("/console").into_response() };
-    match perform(&Api { parts: &parts, person }, action).await {
-        Ok(next) => see(&next).into_response(),
+    let api = Api { parts: &parts, person };
+    let answer = match action {
+        Action::Connect { kind, token } => {
+            let session = json!({ "kind": kind, "token": token, "return_url": address(&parts) });
+            depart(&api, &session).await
+        }
+        action => perform(&api, action).await.map(|next| see(&next).into_response()),
+    };
+    match answer {
+        Ok(answer) => answer,
         Err(failure) => trouble_page(&parts, signed_in, &failure),
     }
 }
@@ -337,10 +373,6 @@ fn after_sign_in(waiting: Option<(String, String)>, then: Option<&str>) -> Respo
 /// Does what was asked through the API; the address to go on at.
 async fn perform(api: &Api<'_>, action: Action) -> Result<String, Trouble> {
     let done = match action {
-        Action::Connect { kind, token } => {
-            let session = json!({ "kind": kind, "token": token, "return_url": address(api.parts) });
-            return Ok(api.post::<Begun>(&["connect-sessions"], &session).await?.connect_url);
-        }
         Action::Allow { profile, token, switch, to } => {
             let change = json!({ "allow": { switch: to == "on" } });
             api.patch(&["profiles", &profile, "tokens", &token], &change).await?;
@@ -358,7 +390,7 @@ async fn perform(api: &Api<'_>, action: Action) -> Result<String, Trouble> {
             api.post::<Value>(&["notices", &notice, "dismiss"], &json!({})).await?;
             ""
         }
-        Action::SignIn { .. } | Action::SignOut => "",
+        Action::SignIn { .. } | Action::SignOut | Action::Connect { .. } => "",
     };
     Ok(format!("/console{done}"))
 }
