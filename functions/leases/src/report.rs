@@ -235,7 +235,7 @@ impl Leases {
                     return Ok((Effect::Unconfirmed, None));
                 }
                 let terms = network::Terms { scopes, ..network::Terms::default() };
-                refresher.vault.learn(key, held, &terms, now).await?;
+                refresher.vault.learn(key, held, &terms).await?;
                 Ok((Effect::ScopesChanged, None))
             }
             Err(Failure::Dead(_)) if grant.refresh_token.is_some() => {

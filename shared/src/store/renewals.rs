@@ -135,7 +135,7 @@ impl Vault {
             .remove(&candidate_name(candidate))
             .remove("attempt");
         let change = self.renewed(change, key, held, renewed).await?;
-        self.step(key, change, |row| row.token.generation == candidate).await
+        self.step_watched(key, held, change, |row| row.token.generation == candidate).await
     }
 
     /// Puts the answer that an attempt brought where it belongs: it is committed, or kept as a candidate when the
@@ -221,24 +221,9 @@ impl Vault {
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn learn(
-        &self,
-        key: &TokenKey,
-        held: &Held,
-        terms: &Terms,
-        now: Timestamp,
-    ) -> Result<Stepped, StoreError> {
+    pub async fn learn(&self, key: &TokenKey, held: &Held, terms: &Terms) -> Result<Stepped, StoreError> {
         let change = said(Change::new().when("generation", "=", number(held.token.generation)), terms)?;
-        let Some(watching) = self.watching(key, &held.token, now)? else {
-            return self.step(key, change, |_| false).await;
-        };
-        let done = transact(&self.client, vec![change.in_transaction(&self.table, token_key(key))?, watching]).await;
-        let seen = self.token(key).await?.map(Box::new);
-        match (done, seen) {
-            (Ok(()), Some(held)) => Ok(Stepped::Done(held)),
-            (Ok(()) | Err(StoreError::Conflict), seen) => Ok(Stepped::Changed(seen)),
-            (Err(error), _) => Err(error),
-        }
+        self.step_watched(key, held, change, |_| false).await
     }
 
     /// Takes the right to ask the network about this token; at most once in `pause`, whoever asks.
@@ -294,6 +279,28 @@ impl Vault {
             None => Ladder::default(),
         };
         Ok(self.schedule_anew(change, key, held, &next, &ladder))
+    }
+
+    /// As [`Self::step`], where acquisition at the network may be better or worse afterwards: it is looked at by the next
+    /// sweep.
+    async fn step_watched(
+        &self,
+        key: &TokenKey,
+        held: &Held,
+        change: Change,
+        mine: impl FnOnce(&Held) -> bool,
+    ) -> Result<Stepped, StoreError> {
+        let Some(watching) = self.watching(key, &held.token, Timestamp::UNIX_EPOCH)? else {
+            return self.step(key, change, mine).await;
+        };
+        let stepped = transact(&self.client, vec![change.in_transaction(&self.table, token_key(key))?, watching]).await;
+        let seen = self.token(key).await?.map(Box::new);
+        match (stepped, seen) {
+            (Ok(()), Some(row)) => Ok(Stepped::Done(row)),
+            (Err(StoreError::Conflict), Some(row)) if mine(&row) => Ok(Stepped::Done(row)),
+            (Ok(()) | Err(StoreError::Conflict), seen) => Ok(Stepped::Changed(seen)),
+            (Err(error), _) => Err(error),
+        }
     }
 
     async fn step(
