@@ -80,7 +80,7 @@ async fn a_changed_ladder_is_due_once_and_brings_forward_what_it_has_to() {
 
         let so_far = vault.rescheduling(&acme).await.unwrap().unwrap();
         let page = vault.tokens_after(&acme, &so_far).await.unwrap();
-        assert_eq!(page.keys, [key.clone()]);
+        assert_eq!(page.keys, std::slice::from_ref(&key));
         vault.bring_forward(&key, &so_far.ladder).await.unwrap();
         vault.reached(&acme, &so_far, &page).await.unwrap();
         assert_eq!(vault.rescheduling(&acme).await.unwrap(), None);
