@@ -78,7 +78,7 @@ impl Refresher {
                 let changed = !terms.scopes.is_empty() && terms.scopes != held.token.scopes;
                 let check_at = held.token.inspect_at().map(|_| now + CHECKED_EVERY);
                 if changed || check_at.is_some() {
-                    self.vault.learn(key, held, &terms, check_at, now).await?;
+                    self.vault.learn(key, held, &terms, check_at).await?;
                 }
                 return Ok(if changed { Inspected::ScopesChanged } else { Inspected::Well });
             }
@@ -146,7 +146,7 @@ impl Refresher {
     /// Sets the sweep's next question, where it asks any.
     async fn ask_again(&self, key: &TokenKey, held: &Held, now: Timestamp) -> Result<(), StoreError> {
         if held.token.inspect_at().is_some() {
-            self.vault.learn(key, held, &Terms::default(), Some(now + ASK_AGAIN), now).await?;
+            self.vault.learn(key, held, &Terms::default(), Some(now + ASK_AGAIN)).await?;
         }
         Ok(())
     }

@@ -420,6 +420,13 @@ async fn by_account(client: &Client, table: &str, account: &str) -> Result<Vec<I
     query.into_paginator().items().send().collect::<Result<_, _>>().await.map_err(unavailable)
 }
 
+/// Whether `text` can be the id of a notice or of a line of history: nothing that reaches into another key.
+#[must_use]
+pub fn is_row_id(text: &str) -> bool {
+    let harmless = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-' | b'.');
+    !text.is_empty() && text.len() <= 1000 && text.bytes().all(harmless)
+}
+
 /// The key of a row of the Vault table.
 fn row_key(pk: impl Into<String>, sk: impl Into<String>) -> Item {
     Item::from([("pk".to_owned(), text(pk)), ("sk".to_owned(), text(sk))])

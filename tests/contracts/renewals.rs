@@ -156,7 +156,7 @@ async fn writes_to_other_fields_do_not_defeat_a_commit_and_are_not_undone_by_it(
         store.allow(&key, true).await.unwrap();
         vault.limit(&key, &begun, NOW + minutes(15)).await.unwrap();
         let scopes = vec!["tweet.write".to_owned()];
-        vault.learn(&key, &begun, &Terms { scopes: scopes.clone(), ..Terms::default() }, None, NOW).await.unwrap();
+        vault.learn(&key, &begun, &Terms { scopes: scopes.clone(), ..Terms::default() }, None).await.unwrap();
         assert!(vault.begin_check(&key, &begun, NOW, NOW + minutes(1)).await.unwrap());
         let warned = token.age(NOW + days(30), &Ladder::default()).unwrap();
         let aged = shared::token::Aged { state: State::CoolingDown { cooling_until: NOW + minutes(15) }, ..warned };

@@ -6,14 +6,18 @@ use shared::{
     grant::GrantPlace,
     health::Colour,
     history::{Event, What},
-    profile::{Kind, Network, Switch, TokenKind},
+    network::Terms,
+    profile::{Kind, Network, TokenKind},
+    renewal::Renewed,
+    secret::SecretHash,
     settings::{Settings, Wanted},
     store::{
         StoreError,
         outbox::{About, Recipient},
         profiles::{DueRow, TokenKey, Vault},
+        renewals::{Beginning, Stepped},
     },
-    token::{Ladder, Reason},
+    token::Reason,
 };
 
 use super::{NOW, Store, days, minutes, on_each, profile, sealed_grant, subject, tenant, token_of};
@@ -76,7 +80,7 @@ async fn a_changed_ladder_is_due_once_and_brings_forward_what_it_has_to() {
 
         let so_far = vault.rescheduling(&acme).await.unwrap().unwrap();
         let page = vault.tokens_after(&acme, &so_far).await.unwrap();
-        assert_eq!(page.keys, [key.clone()]);
+        assert_eq!(page.keys, std::slice::from_ref(&key));
         vault.bring_forward(&key, &so_far.ladder).await.unwrap();
         vault.reached(&acme, &so_far, &page).await.unwrap();
         assert_eq!(vault.rescheduling(&acme).await.unwrap(), None);
@@ -129,6 +133,44 @@ async fn acquisition_that_got_worse_is_told_once_whoever_looks() {
             About::Token(_) => None,
         });
         assert_eq!(colours.collect::<Vec<_>>(), [Colour::Yellow, Colour::Red]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_makes_acquisition_better_by_itself_is_seen_so_that_the_next_loss_is_told() {
+    on_each(async |engine| {
+        let store = Store::of(engine);
+        let vault = &store.vault;
+        let acme = tenant("acme");
+        let key = acquiring(&store, "alice", "1001").await;
+        let stands = async |after: i64| {
+            vault.look_at_acquisition(&acme, Network::Facebook, true, NOW + minutes(after)).await.unwrap();
+            vault.told_colour(&acme, Network::Facebook).await.unwrap()
+        };
+        let read = async || vault.token(&key).await.unwrap().unwrap();
+        assert_eq!(stands(1).await, Colour::Yellow);
+
+        // permissions that the network took away and gave back
+        for (scope, colour) in [("public_profile", Colour::Red), ("pages_read_engagement", Colour::Yellow)] {
+            let terms = Terms { scopes: vec![scope.into()], ..Terms::default() };
+            vault.learn(&key, &read().await, &terms, None).await.unwrap();
+            assert_eq!(stands(2).await, colour, "{scope}");
+        }
+
+        // an answer that was lost and found
+        let fingerprint = SecretHash::of(&"r1".into());
+        let beginning = Beginning { owner: "a", fingerprint: &fingerprint, until: NOW + minutes(9), tried: None };
+        let Stepped::Done(begun) = vault.begin_refresh(&key, &read().await, beginning).await.unwrap() else {
+            panic!("it was not begun")
+        };
+        vault.die(&key, &begun, Reason::LostAnswer, NOW + minutes(3)).await.unwrap();
+        assert_eq!(stands(3).await, Colour::Red);
+        let place = GrantPlace::of(&key.tenant, &key.profile, &key.token, begun.renewal.fence);
+        let renewed = Renewed { answers: fingerprint.clone(), terms: Terms::default(), grant: sealed_grant(place) };
+        vault.place(&key, &begun, &renewed).await.unwrap();
+        vault.adopt(&key, &read().await, begun.renewal.fence).await.unwrap();
+        assert_eq!(stands(4).await, Colour::Yellow);
     })
     .await;
 }

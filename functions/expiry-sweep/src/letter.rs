@@ -8,7 +8,7 @@ use shared::{
     access::Subject,
     health::Colour,
     mail::Letter,
-    profile::{Network, TokenKind},
+    profile::{Kind, Network, TokenKind},
     store::outbox::{About, Notice, OfToken},
     token::{Reason, Step, days_left},
 };
@@ -70,6 +70,9 @@ impl Line {
         };
         let (purpose, standstill) = match of.token {
             TokenKind::Acquisition => ("reads public posts", format!("{until}, it brings in no posts.")),
+            TokenKind::Interaction if kind == Kind::YouTubeChannel => {
+                ("comments, rates and replies", format!("{until}, nothing is commented or answered with it."))
+            }
             TokenKind::Interaction => {
                 ("publishes and replies", format!("{until}, nothing is published or answered with it."))
             }
@@ -82,10 +85,12 @@ impl Line {
                     days => format!("ends in {days} days"),
                 };
                 let when = format!("{soon}, on {}", on(expires_at));
-                (expires_at, soon, when, None)
+                (expires_at, soon, when, limited(kind.network()).map(str::to_owned))
             }
             Step::Expired { expires_at } => {
-                (expires_at, "ended".to_owned(), format!("ended on {}", on(expires_at)), Some(standstill))
+                let note = limited(kind.network()).map_or_else(String::new, |limited| format!("{limited} "));
+                let when = format!("ended on {}", on(expires_at));
+                (expires_at, "ended".to_owned(), when, Some(format!("{note}{standstill}")))
             }
             Step::Dead { reason, .. } => {
                 let when = format!("no longer works, as we noticed on {}", on(at));
@@ -135,6 +140,13 @@ impl Line {
             link: None,
         }
     }
+}
+
+/// Why access has an end at a network that usually gives it none.
+fn limited(network: Network) -> Option<&'static str> {
+    let words = "Google limits access to seven days while our app is still in testing, and to the time that you chose if \
+                 you chose one. If you did not, please tell your operator: once the app is in production, access lasts.";
+    (network == Network::YouTube).then_some(words)
 }
 
 /// Why a credential died before its time, and what to do first where signing in again is not enough.

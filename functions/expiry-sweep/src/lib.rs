@@ -247,15 +247,16 @@ impl Sweep {
         now: Timestamp,
     ) -> Result<Option<Subject>, GrantError> {
         let Some(mut held) = self.revoker.vault.token(key).await? else { return Ok(None) };
-        let due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
-        if !held.token.state.is_over() && due(held.token.renew_at()) {
+        let lives = !held.token.state_at(now).is_over();
+        let due = |at: Option<Timestamp>| lives && at.is_some_and(|at| at <= now);
+        if due(held.token.renew_at()) {
             match self.keep_alive(key, held, summary, deadline).await? {
                 Kept::Renewed => return Ok(None),
                 Kept::Dead(owner) => return Ok(Some(owner)),
                 // what cannot be renewed grows older
                 Kept::Unrenewed(seen) => held = *seen,
             }
-        } else if !held.token.state.is_over() && due(held.token.inspect_at()) {
+        } else if due(held.token.inspect_at()) {
             match self.refresher.inspect(key, &held, deadline).await? {
                 Inspected::Dead(seen) => {
                     summary.died += 1;

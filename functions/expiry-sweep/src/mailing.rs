@@ -140,7 +140,7 @@ impl Sweep {
             Recipient::Administrators => settings.administrators.clone(),
             Recipient::Person(person) => {
                 let user = self.revoker.vault.user(tenant, person, false).await?;
-                user.email.filter(|_| user.removed_at.is_none()).into_iter().collect()
+                user.email.clone().filter(|_| user.is_here()).into_iter().collect()
             }
         })
     }

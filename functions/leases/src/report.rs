@@ -123,9 +123,6 @@ pub(crate) async fn report(
     let key = TokenKey { tenant: caller.tenant.clone(), profile: ticket.profile, token: ticket.token };
     let held = refresher.vault.token(&key).await?.ok_or_else(ApiError::not_found)?;
     let network = key.profile.kind().network();
-    let failed = !matches!(report.outcome, Outcome::Succeeded);
-    let now = refresher.clock.now();
-    refresher.vault.count(&key, What::Leased, Some(&caller.subject), failed, now).await;
     let (effect, pause) = if held.token.generation == ticket.generation {
         match report.read(|answer| network.provider().judge(answer, refresher.clock.now()))? {
             Ok(()) => (Effect::None, None),
@@ -134,8 +131,9 @@ pub(crate) async fn report(
     } else {
         (Effect::Outdated, None)
     };
+    let (now, failed) = (refresher.clock.now(), !matches!(report.outcome, Outcome::Succeeded));
+    refresher.vault.count(&key, What::Leased, Some(&caller.subject), failed, now).await;
     let held = refresher.vault.token(&key).await?.ok_or_else(ApiError::not_found)?;
-    let now = refresher.clock.now();
     let settings = async { refresher.vault.settings(&caller.tenant, false).await.map(Some) };
     let settings = leases.recent.settings.get(caller.tenant.clone(), now, settings).await?.unwrap_or_default();
     let state = held.token.state_at(now);

@@ -12,7 +12,7 @@ use shared::{
     history::{Event, What},
     profile::{Network, ProfileId, Switch},
     rule::RuleId,
-    store::history::is_line_id,
+    store::is_row_id,
     token::{Reason, TokenId},
 };
 use utoipa::{IntoParams, ToSchema};
@@ -124,7 +124,7 @@ pub(crate) async fn list(
         .profile_id
         .map(|id| id.parse().map_err(|_| ApiError::new(Code::InvalidRequest, "`profile_id` is none.")))
         .transpose()?;
-    if listed.next.as_deref().is_some_and(|next| !is_line_id(next)) {
+    if listed.next.as_deref().is_some_and(|next| !is_row_id(next)) {
         return Err(ApiError::new(Code::InvalidRequest, "`next` is not what the page before said."));
     }
     let page = tokens.vault.history(&caller.tenant, profile.as_ref(), listed.next.as_deref(), PAGE).await?;

@@ -10,7 +10,10 @@ use shared::{
     edge::{ApiError, Code, Path, Problem, Query},
     health::Colour,
     profile::{Network, ProfileId},
-    store::outbox::{About, Notice, OfToken, Recipient, is_notice_id},
+    store::{
+        is_row_id,
+        outbox::{About, Notice, OfToken, Recipient},
+    },
     token::{Reason, Step, TokenId, days_left},
 };
 use utoipa::{IntoParams, ToSchema};
@@ -136,7 +139,7 @@ pub(crate) async fn list(
     Admitted(caller): Admitted,
     Query(listed): Query<Listed>,
 ) -> Result<Answer<Notices>, ApiError> {
-    if listed.next.as_deref().is_some_and(|next| !is_notice_id(next)) {
+    if listed.next.as_deref().is_some_and(|next| !is_row_id(next)) {
         return Err(ApiError::new(Code::InvalidRequest, "`next` is not what the page before said."));
     }
     let (mut notices, mut more) = (Vec::new(), false);
@@ -166,7 +169,7 @@ pub(crate) async fn dismiss(
     Admitted(caller): Admitted,
     Path(id): Path<String>,
 ) -> Result<Answer<NoticeView>, ApiError> {
-    if !is_notice_id(&id) {
+    if !is_row_id(&id) {
         return Err(ApiError::not_found());
     }
     for recipient in recipients(&caller) {

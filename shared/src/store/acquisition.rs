@@ -8,6 +8,8 @@
 //! The tokens are found by the index `pool`, which may be a moment behind. What changes who is in it therefore marks the
 //! row for a minute later: a token that was allowed a moment ago must not be missed.
 
+use std::collections::BTreeSet;
+
 use aws_sdk_dynamodb::types::TransactWriteItem;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -213,7 +215,7 @@ impl Vault {
         network: Network,
         after: Option<&Subject>,
     ) -> Result<(Vec<Subject>, bool), StoreError> {
-        let mut owners = std::collections::BTreeSet::new();
+        let mut owners = BTreeSet::new();
         for key in self.tokens_at(tenant, network, TokenKind::Acquisition).await? {
             match self.token(&key).await {
                 Ok(held) => owners.extend(held.map(|held| held.token.owner)),

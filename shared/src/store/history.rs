@@ -6,11 +6,11 @@
 
 use std::sync::atomic::Ordering;
 
+use aws_sdk_dynamodb::types::TransactWriteItem;
 use jiff::Timestamp;
 
 use super::{
     Change, Item, StoreError, key_part, number,
-    outbox::is_notice_id,
     profiles::{TokenKey, Vault},
     put_in_transaction, read, row_key, text, unavailable, value, write,
 };
@@ -59,11 +59,7 @@ impl Vault {
     }
 
     /// A line for the transaction that does what it says.
-    pub(super) fn recording(
-        &self,
-        tenant: &TenantId,
-        event: &Event,
-    ) -> Result<aws_sdk_dynamodb::types::TransactWriteItem, StoreError> {
+    pub(super) fn recording(&self, tenant: &TenantId, event: &Event) -> Result<TransactWriteItem, StoreError> {
         put_in_transaction(&self.table, line(tenant, event, 0)?)
     }
 
@@ -102,12 +98,6 @@ impl Vault {
         let lines = lines.map(|row| Ok((id(&row).unwrap_or_default(), read(row)?)));
         Ok((lines.collect::<Result<_, StoreError>>()?, next))
     }
-}
-
-/// Whether `text` can be the id of a line: nothing that reaches into another key.
-#[must_use]
-pub fn is_line_id(text: &str) -> bool {
-    is_notice_id(text)
 }
 
 fn line(tenant: &TenantId, event: &Event, sequence: u32) -> Result<Item, StoreError> {

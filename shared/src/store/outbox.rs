@@ -456,10 +456,3 @@ pub(super) fn owner_of(item: &Item) -> Option<(TenantId, Recipient)> {
     }
     Some((partition.strip_suffix("#ADMINISTRATORS")?.parse().ok()?, Recipient::Administrators))
 }
-
-/// Whether `text` can be a notice's id: nothing that reaches into another key.
-#[must_use]
-pub fn is_notice_id(text: &str) -> bool {
-    let harmless = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-' | b'.');
-    !text.is_empty() && text.len() <= 1000 && text.bytes().all(harmless)
-}

@@ -147,7 +147,7 @@ impl Vault {
             .remove(&candidate_name(candidate))
             .remove("attempt");
         let change = self.renewed(change, key, held, renewed).await?;
-        self.step(key, change, |row| row.token.generation == candidate).await
+        self.step_watched(key, held, change, |row| row.token.generation == candidate).await
     }
 
     /// Puts the answer that an attempt brought where it belongs: it is committed, or kept as a candidate when the
@@ -239,7 +239,6 @@ impl Vault {
         held: &Held,
         terms: &Terms,
         check_at: Option<Timestamp>,
-        now: Timestamp,
     ) -> Result<Stepped, StoreError> {
         let mut next = Token { check_at, ..held.token.clone() };
         next.expires_at = terms.expires_at.or(next.expires_at);
@@ -252,15 +251,10 @@ impl Vault {
         let change = said(change, terms)?.put("check_at", check_at.as_ref().map(value).transpose()?);
         let change = self.schedule(change, key, &next, &self.ladder_of(key, &next).await?);
         let changed = !terms.scopes.is_empty() && terms.scopes != held.token.scopes;
-        let Some(watching) = self.watching(key, &held.token, now)?.filter(|_| changed) else {
-            return self.step(key, change, |_| false).await;
-        };
-        let done = transact(&self.client, vec![change.in_transaction(&self.table, token_key(key))?, watching]).await;
-        let seen = self.token(key).await?.map(Box::new);
-        match (done, seen) {
-            (Ok(()), Some(held)) => Ok(Stepped::Done(held)),
-            (Ok(()) | Err(StoreError::Conflict), seen) => Ok(Stepped::Changed(seen)),
-            (Err(error), _) => Err(error),
+        if changed {
+            self.step_watched(key, held, change, |_| false).await
+        } else {
+            self.step(key, change, |_| false).await
         }
     }
 
@@ -330,6 +324,28 @@ impl Vault {
         match token.expires_at {
             Some(_) => Ok(self.settings(&key.tenant, false).await?.ladder),
             None => Ok(Ladder::default()),
+        }
+    }
+
+    /// As [`Self::step`], where acquisition at the network may be better or worse afterwards: it is looked at by the next
+    /// sweep.
+    async fn step_watched(
+        &self,
+        key: &TokenKey,
+        held: &Held,
+        change: Change,
+        mine: impl FnOnce(&Held) -> bool,
+    ) -> Result<Stepped, StoreError> {
+        let Some(watching) = self.watching(key, &held.token, Timestamp::UNIX_EPOCH)? else {
+            return self.step(key, change, mine).await;
+        };
+        let stepped = transact(&self.client, vec![change.in_transaction(&self.table, token_key(key))?, watching]).await;
+        let seen = self.token(key).await?.map(Box::new);
+        match (stepped, seen) {
+            (Ok(()), Some(row)) => Ok(Stepped::Done(row)),
+            (Err(StoreError::Conflict), Some(row)) if mine(&row) => Ok(Stepped::Done(row)),
+            (Ok(()) | Err(StoreError::Conflict), seen) => Ok(Stepped::Changed(seen)),
+            (Err(error), _) => Err(error),
         }
     }
 
