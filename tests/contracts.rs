@@ -24,6 +24,7 @@ use shared::{
     clock::Clock,
     connect::{ConnectSession, Granted, Status},
     grant::{GrantPlace, SealedGrant},
+    ladder::Ladder,
     network::{Account, Terms},
     profile::{Kind, ProfileId, Switch, TokenKind},
     random::Random,
@@ -34,7 +35,7 @@ use shared::{
         flows::{Departure, Flows, Revocation},
         profiles::{Attached, Held, TokenKey, Vault},
     },
-    token::{Allow, Ladder, State, Token, TokenId},
+    token::{Allow, State, Token, TokenId},
 };
 
 use engine::{Engine, on_each};

@@ -5,7 +5,8 @@ use serde_json::{Value, json};
 
 use crate::{
     capacity::more_like,
-    support::{Person, World, days},
+    leases::apps::rewrite_apps,
+    support::{Person, World, days, minutes},
 };
 
 const SEARCH: &str = "search_acquisition";
@@ -129,4 +130,32 @@ async fn a_tenant_with_thousands_of_profiles_costs_no_more_than_the_bound() {
     assert!(large["profiles"]["valid"].as_u64().unwrap() > 1_000, "{}", large["profiles"]);
     assert_eq!(large["networks"], small["networks"], "the colours do not depend on how much was counted");
     assert!(world.calls("dynamodb/Query").await < 20);
+}
+
+#[tokio::test]
+async fn it_is_said_whether_acquisition_has_an_app_of_its_own() {
+    let world = World::start().await;
+    let (alice, bob) = (world.person("alice"), world.person("bob"));
+    let own_app = async || health(&alice).await["networks"][0]["own_app"].clone();
+    alice.connect("facebook_user", "acquisition", "alice.meyer").await;
+    assert_eq!(own_app().await, Value::Null, "nothing is acquired with it");
+    allow(&alice, "facebook_user-1001", true).await;
+    assert_eq!(own_app().await, false, "the app of the sandbox writes too");
+
+    rewrite_apps(&world, |apps| {
+        let mut own = apps.iter().find(|app| app["client_id"] == "tokenward-sandbox-facebook-2").unwrap().clone();
+        own["tokens"] = json!(["acquisition"]);
+        apps.retain(|app| app["client_id"] != own["client_id"]);
+        apps.insert(0, own);
+    })
+    .await;
+    world.later(minutes(6)).await;
+    bob.connect("facebook_user", "acquisition", "bob.stone").await;
+    allow(&bob, "facebook_user-1002", true).await;
+    assert_eq!(own_app().await, false, "one of the two comes from the app that writes");
+    allow(&alice, "facebook_user-1001", false).await;
+    assert_eq!(own_app().await, true);
+
+    world.fault(json!({ "target": "secretsmanager/*", "mode": "status", "status": 500, "times": 100 })).await;
+    assert_eq!(own_app().await, true, "a copy is good for minutes");
 }

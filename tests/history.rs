@@ -122,3 +122,29 @@ async fn a_line_that_cannot_be_written_stops_nobody_and_a_line_is_kept_for_400_d
     world.no_faults().await;
     assert_eq!(deeds(&lines(&dora, "").await), by("alice", &["connected"]));
 }
+
+#[tokio::test]
+async fn who_shares_leaves_and_is_removed_stands_there_too() {
+    let world = World::start().await;
+    let [alice, bob, dora] = ["alice", "bob", "dora"].map(|name| world.person(name));
+    for person in [&alice, &bob] {
+        person.connect("x_profile", "interaction", "newsdesk").await;
+    }
+    let path = "/v1/profiles/x_profile-42";
+    alice.patch(path, json!({ "shared_with": { "everybody": true } })).await.expect(200);
+    world.later(minutes(1)).await;
+    alice.patch(path, json!({ "owner": false })).await.expect(200);
+    world.later(minutes(1)).await;
+    dora.delete("/v1/users/bob").await.expect(200);
+    let lines = dora.get("/v1/history").await.expect(200)["items"].as_array().unwrap().clone();
+    let told: Vec<_> =
+        lines.iter().take(3).map(|line| [&line["event"], &line["by"], &line["profile_id"], &line["user"]]).collect();
+    assert_eq!(
+        json!(told),
+        json!([
+            ["user_removed", "dora", null, "bob"],
+            ["given_up", "alice", "x_profile-42", null],
+            ["shared", "alice", "x_profile-42", null],
+        ])
+    );
+}

@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 
 use crate::support::{Person, Reply, Row, World, minutes};
 
-mod apps;
+pub(crate) mod apps;
 mod gone;
 mod idle;
 mod outages;

@@ -11,9 +11,9 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use utoipa::ToSchema;
 
-pub use crate::ladder::Ladder;
 use crate::{
     access::Subject,
+    ladder::Ladder,
     profile::{Capability, ProfileId, Switch, TokenKind, Unknown, Upkeep},
 };
 

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use shared::{
+    ladder::Ladder,
     profile::Kind,
     settings::Settings,
     store::{
@@ -11,7 +12,7 @@ use shared::{
         outbox::{About, MAIL_INTERVAL, Recipient, Sending, Sent},
         profiles::{DueRow, TokenKey, Vault},
     },
-    token::{Ladder, State, Step, Token},
+    token::{State, Step, Token},
 };
 
 use super::{NOW, Store, days, minutes, on_each, subject, tenant};

@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 use shared::{
     grant::GrantPlace,
+    ladder::Ladder,
     network::Terms,
     profile::Kind,
     renewal::{Attempt, Renewed, Stage},
@@ -16,7 +17,7 @@ use shared::{
         profiles::{Held, TokenKey, Vault},
         renewals::{Beginning, Placed, Stepped},
     },
-    token::{Ladder, Reason, State},
+    token::{Reason, State},
 };
 
 use super::{NOW, Store, days, minutes, on_each, sealed_grant, subject, tenant, token_of};

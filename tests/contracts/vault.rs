@@ -8,9 +8,9 @@ use shared::{
     access::Caller,
     connect::Status,
     grant::GrantPlace,
+    ladder::Ladder,
     profile::{Kind, Network, Switch},
     store::{StoreError, flows::Revocation, profiles::TokenKey, users::User},
-    token::Ladder,
 };
 
 use super::{APP, Engine, NOW, Store, minutes, on_each, profile, sealed_grant, subject, tenant, token_of};

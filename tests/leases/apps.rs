@@ -11,7 +11,7 @@ const SECRET: &str = "tokenward/apps";
 const FIRST: &str = "tokenward-sandbox-x";
 
 /// The apps as Secrets Manager has them, changed.
-pub(super) async fn rewrite_apps(world: &World, change: impl FnOnce(&mut Vec<Value>)) {
+pub(crate) async fn rewrite_apps(world: &World, change: impl FnOnce(&mut Vec<Value>)) {
     let store = aws_sdk_secretsmanager::Client::new(world.sandbox.aws_config());
     let secret = store.get_secret_value().secret_id(SECRET).send().await.unwrap().secret_string.unwrap();
     let mut apps: Vec<Value> = serde_json::from_str(&secret).unwrap();

@@ -45,6 +45,10 @@ struct NetworkHealth {
     acquisition: Colour,
     /// How many tokens work and are allowed; at most 100 are counted.
     valid_tokens: usize,
+    /// Whether all of these come from an app that is for acquisition alone, so that they could not write even if they
+    /// leaked; null where there are none, or where the apps cannot be looked up now.
+    #[schema(required)]
+    own_app: Option<bool>,
     /// What follows and what to do; null where nothing is to be done.
     #[schema(required)]
     detail: Option<String>,
@@ -94,13 +98,15 @@ pub(crate) async fn look(
 
     let mut networks = Vec::new();
     for network in Network::ALL {
-        let valid_tokens = tokens.vault.acquirers(&caller.tenant, network, now).await?.len();
+        let acquirers = tokens.vault.acquirers(&caller.tenant, network, now).await?;
+        let valid_tokens = acquirers.len();
         if valid_tokens > 0 || connected.contains(&network) || ruled.networks.contains(&network) {
             let acquisition = Colour::of(valid_tokens);
             networks.push(NetworkHealth {
                 network,
                 acquisition,
                 valid_tokens,
+                own_app: tokens.own_app(network, &acquirers).await,
                 detail: acquisition.consequence(network),
             });
         }
@@ -169,6 +175,22 @@ impl Seen {
 }
 
 impl Tokens {
+    /// Whether these tokens come from apps that are for acquisition alone.
+    async fn own_app(&self, network: Network, acquirers: &[Token]) -> Option<bool> {
+        let apps: BTreeSet<&str> = acquirers.iter().map(|token| token.app.as_str()).collect();
+        let mut own = None;
+        for client_id in apps {
+            match self.apps.by_client_id(network, client_id).await {
+                Ok(app) => own = Some(own.unwrap_or(true) && app.tokens == [TokenKind::Acquisition]),
+                Err(error) => {
+                    tracing::warn!(%network, %error, "it cannot be told what an app is for");
+                    return None;
+                }
+            }
+        }
+        own
+    }
+
     /// What the organisation's rules name, and whether these are all of them.
     async fn ruled(&self, caller: &Caller) -> Result<(Ruled, bool), ApiError> {
         let (mut ruled, mut after) = (Ruled::default(), None);

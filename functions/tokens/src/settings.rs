@@ -8,8 +8,8 @@ use shared::{
     access::{Caller, Operation, Relation},
     edge::{ApiError, Code, Json, Problem},
     history::What,
+    ladder::Ladder,
     settings::{BadSetting, Settings, Wanted},
-    token::Ladder,
 };
 use utoipa::ToSchema;
 

@@ -7,9 +7,10 @@ use serde::Serialize;
 use shared::{
     access::{Group, Sharing, Subject},
     health::ProfileState,
+    ladder::Ladder,
     profile::{Kind, Network, ProfileId, TokenKind, Use},
     store::profiles::ProfileWithTokens,
-    token::{Allow, Ladder, Reason, State, Token, TokenId},
+    token::{Allow, Reason, State, Token, TokenId},
 };
 use utoipa::ToSchema;
 

@@ -19,9 +19,10 @@ use crate::{
     access::{Subject, TenantId},
     health::Colour,
     history::{Event, What},
+    ladder::Ladder,
     profile::{Network, ProfileId, TokenKind},
     settings::Settings,
-    token::{Aged, Ladder, Step, Token, TokenId},
+    token::{Aged, Step, Token, TokenId},
 };
 
 /// A recipient gets at most one mail in this time.

@@ -29,9 +29,10 @@ use crate::{
     access::{Person, Relation, Sharing, Subject, TenantId},
     connect::ConnectSession,
     grant::{GrantPlace, SealedGrant},
+    ladder::Ladder,
     profile::{Kind, Network, ProfileId, Switch, TokenKind, Use},
     renewal::Renewal,
-    token::{Ladder, State, Token, TokenId},
+    token::{State, Token, TokenId},
 };
 
 /// One account in one tenant.

@@ -19,11 +19,12 @@ use super::{
 use crate::{
     access::{Subject, TenantId},
     grant::{GrantPlace, SealedGrant},
+    ladder::Ladder,
     network::Terms,
     profile::{ProfileId, TokenKind, Upkeep},
     renewal::{Attempt, Renewal, Renewed, Stage},
     secret::SecretHash,
-    token::{Happening, Ladder, Reason, State, Step, Token, TokenId},
+    token::{Happening, Reason, State, Step, Token, TokenId},
 };
 
 /// What came of a step of a refresh.
