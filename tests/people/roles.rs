@@ -23,8 +23,12 @@ fn admitted(operation: &str) -> &'static [Role] {
         | "POST /v1/connect-sessions/{id}/complete" => &Role::ALL,
         "POST /v1/connect-sessions" => &[Role::Responder, Role::Manager],
         "POST /v1/rules" => &[Role::PowerAnalyst, Role::Administrator],
-        "GET /v1/history" | "GET /v1/settings" | "PUT /v1/settings" => &[Role::Administrator],
-        "PATCH /v1/rules/{id}" | "DELETE /v1/rules/{id}" | "DELETE /v1/users/{sub}" => &[Role::Administrator],
+        "GET /v1/history"
+        | "GET /v1/settings"
+        | "PUT /v1/settings"
+        | "PATCH /v1/rules/{id}"
+        | "DELETE /v1/rules/{id}"
+        | "DELETE /v1/users/{sub}" => &[Role::Administrator],
         "PATCH /v1/profiles/{id}"
         | "DELETE /v1/profiles/{id}"
         | "PATCH /v1/profiles/{id}/tokens/{token}"
