@@ -411,6 +411,22 @@ impl Answer {
     }
 }
 
+/// An authorization request (RFC 6749 §4.1.1), with its challenge (RFC 7636 §4.3) where the network supports PKCE; the
+/// networks separate scopes differently.
+fn authorization_request(endpoint: Url, separator: &str, authorization: &Authorization<'_>) -> Url {
+    let mut url = endpoint;
+    url.query_pairs_mut()
+        .append_pair("response_type", "code")
+        .append_pair("client_id", authorization.client_id)
+        .append_pair("redirect_uri", authorization.redirect_uri)
+        .append_pair("scope", &authorization.kind.scopes(authorization.token).join(separator))
+        .append_pair("state", authorization.state);
+    if let Some(challenge) = authorization.code_challenge {
+        url.query_pairs_mut().append_pair("code_challenge", challenge).append_pair("code_challenge_method", "S256");
+    }
+    url
+}
+
 /// A pinned address; `path` is a constant of a network's file or made of checked parts.
 fn pinned(host: &'static str, path: &str) -> Url {
     let mut url = Url::parse("https://pinned.invalid").expect("a constant URL");

@@ -22,7 +22,7 @@ use zeroize::Zeroizing;
 
 use super::{
     Account, Answer, Authorization, Candidate, Failure, Grant, Hindrance, Identity, Params, Provider, Reach,
-    Redemption, Request, Talk, Terms, displayed,
+    Redemption, Request, Talk, Terms, authorization_request, displayed,
     meta::{GraphError, accepted, judge},
     pinned,
 };
@@ -58,14 +58,8 @@ impl Provider for Facebook {
     }
 
     fn authorization_url(&self, authorization: &Authorization<'_>) -> Url {
-        let mut url = pinned("www.facebook.com", &format!("/{}/dialog/oauth", authorization.graph_version));
-        url.query_pairs_mut()
-            .append_pair("response_type", "code")
-            .append_pair("client_id", authorization.client_id)
-            .append_pair("redirect_uri", authorization.redirect_uri)
-            .append_pair("scope", &authorization.kind.scopes(authorization.token).join(","))
-            .append_pair("state", authorization.state);
-        url
+        let dialog = pinned("www.facebook.com", &format!("/{}/dialog/oauth", authorization.graph_version));
+        authorization_request(dialog, ",", authorization)
     }
 
     fn redeem(&self, app: &App, redemption: Redemption) -> Talk<Grant> {

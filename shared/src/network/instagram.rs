@@ -14,7 +14,7 @@ use url::Url;
 
 use super::{
     Account, Answer, Authorization, Failure, Grant, Identity, Params, Provider, Reach, Redemption, Request, Talk,
-    Terms, displayed,
+    Terms, authorization_request, displayed,
     meta::{accepted, judge},
     pinned,
 };
@@ -49,14 +49,7 @@ impl Provider for Instagram {
     }
 
     fn authorization_url(&self, authorization: &Authorization<'_>) -> Url {
-        let mut url = pinned("www.instagram.com", "/oauth/authorize");
-        url.query_pairs_mut()
-            .append_pair("response_type", "code")
-            .append_pair("client_id", authorization.client_id)
-            .append_pair("redirect_uri", authorization.redirect_uri)
-            .append_pair("scope", &authorization.kind.scopes(authorization.token).join(","))
-            .append_pair("state", authorization.state);
-        url
+        authorization_request(pinned("www.instagram.com", "/oauth/authorize"), ",", authorization)
     }
 
     fn redeem(&self, app: &App, redemption: Redemption) -> Talk<Grant> {

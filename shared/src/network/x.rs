@@ -15,7 +15,7 @@ use url::Url;
 
 use super::{
     Account, Answer, Authorization, Credentials, Failure, Grant, Identity, LimitReach, Params, Provider, Reach,
-    Redemption, Request, Talk, Terms, pinned,
+    Redemption, Request, Talk, Terms, authorization_request, pinned,
 };
 use crate::{
     apps::App,
@@ -49,17 +49,7 @@ impl Provider for X {
     }
 
     fn authorization_url(&self, authorization: &Authorization<'_>) -> Url {
-        let mut url = pinned("x.com", "/i/oauth2/authorize");
-        url.query_pairs_mut()
-            .append_pair("response_type", "code")
-            .append_pair("client_id", authorization.client_id)
-            .append_pair("redirect_uri", authorization.redirect_uri)
-            .append_pair("scope", &authorization.kind.scopes(authorization.token).join(" "))
-            .append_pair("state", authorization.state);
-        if let Some(challenge) = authorization.code_challenge {
-            url.query_pairs_mut().append_pair("code_challenge", challenge).append_pair("code_challenge_method", "S256");
-        }
-        url
+        authorization_request(pinned("x.com", "/i/oauth2/authorize"), " ", authorization)
     }
 
     fn redeem(&self, app: &App, redemption: Redemption) -> Talk<Grant> {

@@ -14,7 +14,7 @@ use url::Url;
 
 use super::{
     Account, Answer, Authorization, Credentials, Failure, Grant, Identity, LimitReach, Params, Provider, Reach,
-    Redemption, Request, Talk, Terms, is_account_id, pinned,
+    Redemption, Request, Talk, Terms, authorization_request, is_account_id, pinned,
 };
 use crate::{
     apps::App,
@@ -48,18 +48,9 @@ impl Provider for YouTube {
     }
 
     fn authorization_url(&self, authorization: &Authorization<'_>) -> Url {
-        let mut url = pinned("accounts.google.com", "/o/oauth2/v2/auth");
-        url.query_pairs_mut()
-            .append_pair("response_type", "code")
-            .append_pair("client_id", authorization.client_id)
-            .append_pair("redirect_uri", authorization.redirect_uri)
-            .append_pair("scope", &authorization.kind.scopes(authorization.token).join(" "))
-            .append_pair("state", authorization.state)
-            .append_pair("access_type", "offline")
-            .append_pair("prompt", "consent");
-        if let Some(challenge) = authorization.code_challenge {
-            url.query_pairs_mut().append_pair("code_challenge", challenge).append_pair("code_challenge_method", "S256");
-        }
+        let endpoint = pinned("accounts.google.com", "/o/oauth2/v2/auth");
+        let mut url = authorization_request(endpoint, " ", authorization);
+        url.query_pairs_mut().append_pair("access_type", "offline").append_pair("prompt", "consent");
         url
     }
 
