@@ -10,9 +10,14 @@ use axum::{
 };
 use maud::html;
 use serde::Deserialize;
-use serde_json::json;
 
-use super::{SignedIn, World, api::Api, console, page, people_buttons, person, see, signing_in, trouble_page};
+use super::{
+    SignedIn, World,
+    api::Api,
+    page, people_buttons, person, see,
+    sessions::{self, Wish},
+    signing_in, trouble_page,
+};
 
 #[derive(Deserialize)]
 pub(super) struct Wanted {
@@ -55,9 +60,8 @@ pub(super) struct Begin {
 
 pub(super) async fn begin(State(parts): World, Form(Begin { person: name, profile, token }): Form<Begin>) -> Response {
     let Some(person) = person(&name) else { return see("/reauthenticate").into_response() };
-    let session = json!({ "profile_id": profile, "token": kind_of(&token), "return_url": console::address(&parts) });
-    let answer = match (Api { parts: &parts, person }).post::<console::Begun>(&["connect-sessions"], &session).await {
-        Ok(begun) => see(&begun.connect_url).into_response(),
+    let answer = match sessions::begin(&Api { parts: &parts, person }, Wish::Profile(&profile), kind_of(&token)).await {
+        Ok(connect_url) => see(&connect_url).into_response(),
         Err(failure) => trouble_page(&parts, Some(person), &failure),
     };
     signing_in(person, answer)
