@@ -62,7 +62,7 @@ impl<'a> Visitor<'a> {
     }
 
     async fn open(&mut self, path: &str) -> Shown {
-        let url = Url::parse(&self.sandbox.url()).unwrap().join(path).unwrap();
+        let url = Url::parse(self.sandbox.url()).unwrap().join(path).unwrap();
         self.send(self.http.get(url)).await
     }
 
