@@ -65,8 +65,9 @@ async fn what_a_route_answers_follows_from_the_callers_tenant_and_role() {
         for (caller, status) in callers.chain([(&reader, as_reader), (&responder, as_responder)]) {
             let reply = estate.ask(Some(caller), &row).await;
             assert_eq!(reply.status.as_u16(), status, "{}: {}", row.operation, reply.body);
-            if outsiders.contains(caller) && status == 200 {
-                assert_eq!(reply.json()["items"], json!([]), "{}", row.operation);
+            if outsiders.contains(caller) && status == 200 && row.operation.starts_with("GET") {
+                // a list of theirs is empty, and their settings are their own
+                assert_eq!(reply.json().get("items").unwrap_or(&json!([])), &json!([]), "{}", row.operation);
             }
             replies.push(reply);
         }
@@ -209,7 +210,7 @@ fn no_route_takes_a_token_in_its_address() {
         .filter(|parameter| parameter["in"] != "path")
         .map(|parameter| parameter["name"].as_str().unwrap().to_owned())
         .collect();
-    assert_eq!(in_query, ["list", "next"].map(str::to_owned).into());
+    assert_eq!(in_query, ["list", "next", "profile_id"].map(str::to_owned).into());
 }
 
 /// Makes sure that no answer of ours holds what the networks gave, got or share with us.
@@ -268,7 +269,7 @@ async fn a_read_that_decides_is_strong_and_an_index_is_only_a_hint() {
         let weak = |from: usize| reads[from..].iter().filter(|call| call.consistent == Some(false)).count();
         match row.operation {
             // what is only shown may be a moment old
-            "GET /v1/profiles" | "GET /v1/notices" | "GET /v1/rules" => {}
+            "GET /v1/profiles" | "GET /v1/notices" | "GET /v1/rules" | "GET /v1/health" | "GET /v1/history" => {}
             // two indexes tell where somebody may live on the same grant, and the row itself is read
             "DELETE /v1/profiles/{id}" => {
                 let last = reads.iter().rposition(|call| call.consistent == Some(false)).unwrap();
@@ -280,8 +281,9 @@ async fn a_read_that_decides_is_strong_and_an_index_is_only_a_hint() {
             }
             // the index tells where something of the user's is, and each profile is read before anything ends
             "DELETE /v1/users/{sub}" => assert_eq!(weak(0), 1, "{reads:?}"),
-            // whether the app is limited may be known a moment late; it is remembered for some seconds
-            "POST /v1/leases" => assert!(weak(0) <= 1, "{reads:?}"),
+            // whether the app is limited, and the ladder by which a state is named, may be known a moment late; they are
+            // remembered for some seconds
+            "POST /v1/leases" | "POST /v1/leases/{id}/report" => assert!(weak(0) <= 1, "{reads:?}"),
             operation => assert_eq!(weak(0), 0, "{operation}: {reads:?}"),
         }
     }

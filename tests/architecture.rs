@@ -13,8 +13,10 @@ const FUNCTIONS: [&str; 7] =
     ["authorizer", "expiry-sweep", "leases", "oauth-callback", "oauth-start", "spill-reader", "tokens"];
 
 /// The modules of `shared` that do no I/O, and what they can do without.
-const PURE: [&str; 10] =
-    ["profile", "access", "token", "health", "secret", "seal", "network", "connect", "rule", "renewal"];
+const PURE: [&str; 13] = [
+    "profile", "access", "ladder", "token", "health", "secret", "seal", "network", "connect", "settings", "rule",
+    "history", "renewal",
+];
 const IMPURE: [&str; 5] = ["aws_config", "aws_sdk_", "reqwest", "tokio", "std::fs"];
 
 /// What can be called by anybody on the internet.

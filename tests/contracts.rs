@@ -15,6 +15,7 @@ mod renewals;
 mod secrets_manager;
 mod ses;
 mod sqs;
+mod tenant;
 mod vault;
 
 use jiff::{SignedDuration, Timestamp};
@@ -128,10 +129,17 @@ impl Store {
         self.vault.attach(&self.flows, session, &attached, &Ladder::default(), now).await
     }
 
+    /// Turns the switch for search acquisition of a token on.
+    async fn allow_search(&self, key: &TokenKey) {
+        let before = self.vault.token(key).await.unwrap().unwrap().token;
+        let switches = [(Switch::SearchAcquisition, true)];
+        self.vault.allow(key, &before, &switches, &Ladder::default(), NOW).await.unwrap();
+    }
+
     /// Turns the switch for private messages of a token as it is now.
     async fn allow(&self, key: &TokenKey, on: bool) -> Result<Token, StoreError> {
         let before = self.vault.token(key).await?.ok_or(StoreError::Conflict)?.token;
-        self.vault.allow(key, &before, &[(Switch::PrivateMessages, on)], &Ladder::default()).await
+        self.vault.allow(key, &before, &[(Switch::PrivateMessages, on)], &Ladder::default(), NOW).await
     }
 }
 

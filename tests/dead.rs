@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 use serde_json::{Value, json};
 use shared::{
+    settings::Settings,
     store::{
         Shards, StoreError,
         profiles::{TokenKey, Vault},
     },
-    token::{Aged, Happening, Ladder, Reason, Step, Token},
+    token::{Aged, Happening, Reason, Step, Token},
 };
 
 use crate::support::{Person, World, days, minutes};
@@ -38,7 +39,7 @@ async fn read(world: &World, (profile, token): (&str, &str)) -> (Vault, TokenKey
 async fn die((vault, key, row): &(Vault, TokenKey, Token), reason: Reason, now: Timestamp) -> Result<(), StoreError> {
     let state = row.state.after(Happening::Died(reason)).unwrap();
     let step = Step::Dead { reason, generation: row.generation };
-    vault.age(key, row, Aged { state, step: Some((step, now)) }, &Ladder::default(), now).await
+    vault.age(key, row, Aged { state, step: Some((step, now)) }, &Settings::default(), now).await
 }
 
 /// The token is found dead now.
@@ -70,6 +71,7 @@ async fn a_token_that_was_found_dead_is_told_to_its_owner_at_once_and_once() {
         "profile_id": "x_profile-42",
         "token_id": "interaction-alice",
         "name": told[0]["name"],
+        "owner": "alice",
         "reason": "revoked_by_user",
         "at": now,
         "dismissed": false,

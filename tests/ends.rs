@@ -104,7 +104,9 @@ async fn a_google_app_in_testing_is_warned_of_and_ends_after_a_week() {
     journey.world.later(days(3)).await.sweep().await;
     journey.worker.post("/v1/leases", reply).await.refused(409, "no_valid_token");
     journey.happens("youtube", "harbour.tv", json!({ "event": "restore" })).await;
-    journey.ended("expired", Value::Null, "token_expired", "still in testing", "harbour.tv").await;
+    let warning = &journey.world.mails().await[0];
+    assert!(warning["text"].as_str().unwrap().contains("while our app is still in testing"), "{warning}");
+    journey.ended("expired", Value::Null, "token_expired", "ended on", "harbour.tv").await;
     assert_eq!(journey.token().await["expires_at"], Value::Null, "an app in production is given no end");
 }
 

@@ -17,6 +17,8 @@ pub(crate) struct Estate {
     pub(crate) lease: String,
 }
 
+/// The administrator of Alice's organisation.
+const ADMINISTRATOR: &str = "dora";
 /// The worker of Alice's organisation.
 const WORKER: &str = "acme-worker";
 
@@ -95,6 +97,8 @@ impl Estate {
         let publish = json!({ "use": "publish", "profile_id": "x_profile-42" });
         let report = format!("/v1/leases/{}/report", self.lease);
         let published = json!({ "outcome": "succeeded", "http_status": 201 });
+        let settings = json!({ "ladder_days": [30, 1], "administrators": ["ops@acme.example"], "privacy_url": null,
+            "reauthenticate_url": null });
         let token = "/v1/profiles/x_profile-42/tokens/interaction-alice";
         vec![
             row("GET /v1/profiles", "/v1/profiles", Value::Null, [200, 200, 200, 200]),
@@ -126,6 +130,10 @@ impl Estate {
             row("POST /v1/rules", "/v1/rules", private, [404, 403, 403, 201]),
             row("PATCH /v1/rules/{id}", &rule, topic, [404, 403, 403, 200]),
             row("DELETE /v1/rules/{id}", &rule, Value::Null, [404, 403, 403, 200]),
+            row("GET /v1/health", "/v1/health", Value::Null, [200, 200, 200, 200]),
+            Row { by: ADMINISTRATOR, ..row("GET /v1/history", "/v1/history", Value::Null, [200, 403, 403, 200]) },
+            Row { by: ADMINISTRATOR, ..row("GET /v1/settings", "/v1/settings", Value::Null, [200, 403, 403, 200]) },
+            Row { by: ADMINISTRATOR, ..row("PUT /v1/settings", "/v1/settings", settings, [200, 403, 403, 200]) },
             Row { by: WORKER, ..row("POST /v1/leases", "/v1/leases", publish, [404, 403, 403, 201]) },
             Row { by: WORKER, ..row("POST /v1/leases/{id}/report", &report, published, [404, 403, 403, 200]) },
             row("DELETE /v1/profiles/{id}/tokens/{token}", token, Value::Null, [404, 403, 403, 200]),

@@ -200,6 +200,7 @@ async fn the_shapes_are_those_that_clients_rely_on() {
         "kind": "x_profile",
         "token": "interaction",
         "candidates": [],
+        "privacy_url": null,
     });
     assert_eq!(begun, expected);
     let mut seen = expected;
@@ -250,6 +251,7 @@ async fn the_shapes_are_those_that_clients_rely_on() {
         "profile_id": "facebook_user-1001",
         "token_id": "acquisition-alice",
         "name": "Alice Meyer",
+        "owner": "alice",
         "days_left": 15,
         "expires_at": notice["expires_at"],
         "at": notice["at"],

@@ -298,9 +298,14 @@ impl Story {
             "/v1/profiles/facebook_user-1001",
             "/v1/profiles/facebook_user-1001/tokens",
             "/v1/notices",
+            "/v1/health",
             "/openapi.json",
         ] {
             self.api(Method::GET, path, Value::Null).await;
+        }
+        let dora = self.world.person("dora");
+        for path in ["/v1/history", "/v1/settings", "/v1/notices"] {
+            self.api_as(&dora, Method::GET, path, Value::Null).await.expect(200);
         }
         for path in ["people", "clock", "mail", "faults", "calls", "calls/list", "environment"] {
             let reply = self.world.door(Method::GET, &format!("/_sandbox/{path}"), Value::Null).await;

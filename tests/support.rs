@@ -267,6 +267,10 @@ impl Person {
         self.api(Method::POST, path, body).await
     }
 
+    pub(crate) async fn put(&self, path: &str, body: Value) -> Reply {
+        self.api(Method::PUT, path, body).await
+    }
+
     pub(crate) async fn patch(&self, path: &str, body: Value) -> Reply {
         self.api(Method::PATCH, path, body).await
     }

@@ -114,6 +114,8 @@ impl Functions {
                 revoker: sweeping,
                 mailer: Mailer::new(aws, sweep.variable("MAIL_FROM")?)?,
                 reauthenticate_url: sweep.variable("REAUTHENTICATE_URL")?.to_owned(),
+                return_urls: ReturnUrls::parse(sweep.variable("RETURN_URLS")?)?,
+                recent: expiry_sweep::Memory::default(),
                 clock: clock.clone(),
             },
             authorizer: Authorizer {

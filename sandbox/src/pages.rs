@@ -7,6 +7,7 @@
 
 mod api;
 mod console;
+mod departure;
 mod mail;
 mod profile;
 mod reauthenticate;

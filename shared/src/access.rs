@@ -259,6 +259,8 @@ pub enum Operation {
     ChangeRule,
     /// Remove a user.
     RemoveUser,
+    /// See and set what is the whole organisation's: settings, history.
+    Administer,
 }
 
 /// How somebody stands to the thing or the person in question.
@@ -320,7 +322,9 @@ impl Person<'_> {
             (Operation::CreateRule, _) | (Operation::ChangeRule, Relation::Owner) => {
                 administers || self.roles.contains(&Role::PowerAnalyst)
             }
-            (Operation::ChangeRule, _) | (Operation::RemoveUser, Relation::Stranger) => administers,
+            (Operation::ChangeRule | Operation::Administer, _) | (Operation::RemoveUser, Relation::Stranger) => {
+                administers
+            }
             (Operation::Use, Relation::Stranger | Relation::Unowned)
             | (Operation::ChangeToken | Operation::Share | Operation::GiveUp | Operation::RemoveUser, _)
             | (Operation::DeleteProfile, Relation::Sharee | Relation::Stranger) => false,
@@ -368,7 +372,8 @@ mod tests {
     #[test]
     fn the_policy_reads_as_the_product_says() {
         use Operation::{
-            ChangeRule, ChangeToken, Connect, CreateRule, DeleteProfile, GiveUp, RemoveUser, See, Share, Use,
+            Administer, ChangeRule, ChangeToken, Connect, CreateRule, DeleteProfile, GiveUp, RemoveUser, See, Share,
+            Use,
         };
         use Relation::{Owner, Sharee, Stranger, Unowned};
         const ALL: &[Role] = &Role::ALL;
@@ -390,6 +395,7 @@ mod tests {
             (CreateRule, [MAKE_RULES, MAKE_RULES, MAKE_RULES, MAKE_RULES]),
             (ChangeRule, [MAKE_RULES, ADMINISTER, ADMINISTER, ADMINISTER]),
             (RemoveUser, [NOBODY, NOBODY, ADMINISTER, NOBODY]),
+            (Administer, [ADMINISTER, ADMINISTER, ADMINISTER, ADMINISTER]),
         ] {
             for (relation, allowed) in relations.into_iter().zip(allowed) {
                 for role in Role::ALL {

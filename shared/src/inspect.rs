@@ -7,6 +7,7 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::{
+    apps::App,
     clock::Deadline,
     network::{Failure, Limit, LimitReach, Terms},
     profile::Network,
@@ -54,10 +55,25 @@ impl Refresher {
     pub async fn inspect(&self, key: &TokenKey, held: &Held, deadline: Deadline) -> Result<Inspected, GrantError> {
         let now = self.clock.now();
         let network = key.profile.kind().network();
-        let app = self.apps.by_client_id(network, &held.token.app).await?;
+        let mut app = self.apps.by_client_id(network, &held.token.app).await?;
+        let pause = self.vault.pause(network, &app.client_id).await?;
+        if let Some(until) = pause.limited_until.filter(|until| now < *until) {
+            self.ask_again(key, held, now).await?;
+            return Ok(Inspected::AppPaused(until));
+        }
         let grant = held.grant.open(&self.keys).await?;
-        let talk = network.provider().inspect(&app, &key.profile, &grant, now);
-        let failure = match self.exchange.run(network, talk).await {
+        let ask = async |app: &App| {
+            let talk = network.provider().inspect(app, &key.profile, &grant, now);
+            self.exchange.run(network, talk).await
+        };
+        let mut answer = ask(&app).await;
+        if matches!(answer, Err(Failure::AppRejected))
+            && let Some(newer) = self.newer_credentials(&app).await
+        {
+            app = newer;
+            answer = ask(&app).await;
+        }
+        let failure = match answer {
             Ok(terms) => {
                 let changed = !terms.scopes.is_empty() && terms.scopes != held.token.scopes;
                 let check_at = held.token.inspect_at().map(|_| now + CHECKED_EVERY);
@@ -100,6 +116,9 @@ impl Refresher {
                 Ok(Inspected::Resting)
             }
             failure => {
+                if failure == Failure::AppRejected {
+                    self.app_rejected(&app, now).await?;
+                }
                 tracing::warn!(%network, profile = %key.profile, %failure, "the network did not say how a token is");
                 self.ask_again(key, held, now).await?;
                 Ok(Inspected::Unknown(failure))

@@ -2,17 +2,21 @@
 //! those above it in this list and none below.
 
 pub mod clock;
+pub mod recent;
 pub mod profile;
 pub mod access;
+pub mod ladder;
 pub mod token;
 pub mod health;
 pub mod random;
 pub mod rule;
+pub mod history;
 pub mod secret;
 pub mod seal;
 pub mod apps;
 pub mod network;
 pub mod connect;
+pub mod settings;
 pub mod exchange;
 pub mod keys;
 pub mod grant;

@@ -34,8 +34,8 @@ pub struct Letter {
 /// Why a mail was not sent, or may have been.
 #[derive(Debug, thiserror::Error)]
 pub enum SendError {
-    /// The address is none.
-    #[error("the address cannot be written to")]
+    /// An address is none.
+    #[error("an address cannot be written to")]
     BadAddress,
     /// SES could not be reached, is throttled or down, and has not taken it: try again later.
     #[error("the mail service does not take it now")]
@@ -72,15 +72,20 @@ impl Mailer {
         Ok(Self { client: Client::from_conf(config.build()), from: from.parse().map_err(|_| BadSender)? })
     }
 
-    /// Sends `letter` to `address`, dated `now`.
+    /// Sends `letter` to `addresses`, who see each other, dated `now`.
     ///
     /// # Errors
     /// Why it was not sent, or may have been.
-    pub async fn send(&self, address: &str, letter: &Letter, now: Timestamp) -> Result<(), SendError> {
-        let to: Mailbox = address.parse().map_err(|_| SendError::BadAddress)?;
-        let message = Message::builder()
-            .from(self.from.clone())
-            .to(to.clone())
+    pub async fn send(&self, addresses: &[String], letter: &Letter, now: Timestamp) -> Result<(), SendError> {
+        let to: Vec<Mailbox> = addresses
+            .iter()
+            .map(|address| address.parse())
+            .collect::<Result<_, _>>()
+            .map_err(|_| SendError::BadAddress)?;
+        let builder = Message::builder().from(self.from.clone());
+        let message = to
+            .iter()
+            .fold(builder, |builder, to| builder.to(to.clone()))
             .subject(&letter.subject)
             .date(SystemTime::from(now))
             .multipart(MultiPart::alternative_plain_html(letter.text.clone(), letter.html.clone()))
@@ -91,7 +96,7 @@ impl Mailer {
             .client
             .send_raw_email()
             .source(self.from.email.to_string())
-            .destinations(to.email.to_string())
+            .set_destinations(Some(to.iter().map(|to| to.email.to_string()).collect()))
             .raw_message(raw)
             .send();
         match sending.await {

@@ -23,6 +23,7 @@ use crate::{
     clock::{Clock, Deadline},
     exchange::{Exchange, REFRESH_LIMIT},
     grant::{GrantPlace, SealedGrant},
+    history::What,
     keys::{Sealer, TenantKeys},
     network::{Failure, Grant, LimitReach},
     random::Random,
@@ -263,19 +264,30 @@ impl Refresher {
             _ => Err(Failure::Unavailable),
         };
         match ask(app).await {
-            Err(Failure::AppRejected) => match self.apps.reread(app).await {
-                Ok(Some(newer)) => {
+            Err(Failure::AppRejected) => match self.newer_credentials(app).await {
+                Some(newer) => {
                     *app = newer;
                     ask(app).await
                 }
-                Ok(None) => Err(Failure::AppRejected),
-                Err(error) => {
-                    tracing::error!(%network, %error, "the app's credentials were refused and cannot be read again");
-                    Err(Failure::AppRejected)
-                }
+                None => Err(Failure::AppRejected),
             },
             answer => answer,
         }
+    }
+
+    /// An app whose credentials the network refused, as it is now, if the secret has others for it.
+    pub(crate) async fn newer_credentials(&self, refused: &App) -> Option<App> {
+        self.apps.reread(refused).await.unwrap_or_else(|error| {
+            let network = refused.network;
+            tracing::error!(%network, %error, "the app's credentials were refused and cannot be read again");
+            None
+        })
+    }
+
+    /// Leaves an app alone for a while whose credentials the network refuses, and tells the operator.
+    pub(crate) async fn app_rejected(&self, app: &App, now: Timestamp) -> Result<(), StoreError> {
+        tracing::error!(network = %app.network, app = %app.client_id, "the network refuses the app's credentials");
+        self.vault.pause_app(app.network, &app.client_id, Paused::Rejected, now + REJECTED_PAUSE).await
     }
 
     /// Stores what the network granted before anybody uses it.
@@ -298,6 +310,7 @@ impl Refresher {
         match self.place(key, held, &renewed).await {
             Ok(Placed::Committed(seen)) => {
                 tracing::info!(tenant = %key.tenant, profile = %key.profile, fence = held.renewal.fence, "refreshed");
+                self.vault.count(key, What::Refreshed, None, false, self.clock.now()).await;
                 return Ok(Asked::Look(Some(seen)));
             }
             Ok(Placed::Kept(seen)) => return Ok(Asked::Look(Some(seen))),
@@ -417,8 +430,7 @@ impl Refresher {
                 (Fruitless::Untouched, wait)
             }
             Failure::AppRejected => {
-                tracing::error!(network = %app.network, app = %app.client_id, "the network refuses the app's credentials");
-                self.vault.pause_app(app.network, &app.client_id, Paused::Rejected, now + REJECTED_PAUSE).await?;
+                self.app_rejected(app, now).await?;
                 (Fruitless::Untouched, REJECTED_PAUSE)
             }
             _ => (Fruitless::Untouched, held.renewal.wait()),

@@ -22,13 +22,16 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::seal::Sealed;
 
+pub mod acquisition;
 pub mod flows;
+pub mod history;
 pub mod outbox;
 pub mod ownership;
 pub mod profiles;
 pub mod pauses;
 pub mod renewals;
 pub mod rules;
+pub mod settings;
 pub mod users;
 
 /// Why the store did not do it.
@@ -415,6 +418,13 @@ async fn by_account(client: &Client, table: &str, account: &str) -> Result<Vec<I
         .key_condition_expression("account = :account")
         .expression_attribute_values(":account", text(account));
     query.into_paginator().items().send().collect::<Result<_, _>>().await.map_err(unavailable)
+}
+
+/// Whether `text` can be the id of a notice or of a line of history: nothing that reaches into another key.
+#[must_use]
+pub fn is_row_id(text: &str) -> bool {
+    let harmless = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-' | b'.');
+    !text.is_empty() && text.len() <= 1000 && text.bytes().all(harmless)
 }
 
 /// The key of a row of the Vault table.

@@ -11,6 +11,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 use utoipa::ToSchema;
 
+pub use crate::ladder::Ladder;
 use crate::{
     access::Subject,
     profile::{Capability, ProfileId, Switch, TokenKind, Unknown, Upkeep},
@@ -232,39 +233,12 @@ impl Refusal {
     }
 }
 
-/// When a token's owner is warned: so many days before its end, largest first.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ladder(Vec<u16>);
-
-impl Default for Ladder {
-    fn default() -> Self {
-        Self(vec![30, 15, 7, 3, 1])
-    }
-}
-
-impl Ladder {
-    /// The moments at which a token that ends at `end` is spoken of, its end included.
-    fn steps(&self, end: Timestamp) -> impl Iterator<Item = (Step, Timestamp)> + '_ {
-        let warnings = self.0.iter().map(move |days| (Step::Warning { expires_at: end }, end - days_of(*days)));
-        warnings.chain([(Step::Expired { expires_at: end }, end)])
-    }
-
-    /// Whether `now` is within the first warning of `end`.
-    fn warns(&self, end: Timestamp, now: Timestamp) -> bool {
-        self.0.iter().max().is_some_and(|days| end - days_of(*days) <= now)
-    }
-}
-
 /// The access token is renewed so long before it ends.
 const MARGIN: SignedDuration = SignedDuration::from_mins(5);
 /// A network that ends credentials silently is asked so often: often enough to be at least daily.
 pub const CHECKED_EVERY: SignedDuration = SignedDuration::from_hours(23);
 /// An access token that ends within this time is not handed out any more.
 const LEEWAY: SignedDuration = SignedDuration::from_secs(30);
-
-fn days_of(days: u16) -> SignedDuration {
-    SignedDuration::from_hours(24 * i64::from(days))
-}
 
 /// What a notice says of a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -451,7 +425,8 @@ impl Token {
     #[must_use]
     pub fn age(&self, now: Timestamp, ladder: &Ladder) -> Option<Aged> {
         let end = self.expires_at.filter(|_| !self.state.is_over())?;
-        let step = ladder.steps(end).filter(|(_, at)| self.considered_at < *at && *at <= now).max_by_key(|(_, at)| *at);
+        let step =
+            steps(ladder, end).filter(|(_, at)| self.considered_at < *at && *at <= now).max_by_key(|(_, at)| *at);
         let state = if end <= now { self.state.after(Happening::Ended)? } else { self.state };
         (step.is_some() || state != self.state).then_some(Aged { state, step })
     }
@@ -464,13 +439,19 @@ impl Token {
         }
         let step = self
             .expires_at
-            .map(|end| ladder.steps(end).map(|(_, at)| at).filter(|at| *at > self.considered_at).min().unwrap_or(end));
+            .map(|end| steps(ladder, end).map(|(_, at)| at).filter(|at| *at > self.considered_at).min().unwrap_or(end));
         step.into_iter().chain(self.renew_at()).chain(self.inspect_at()).min()
     }
 
     fn grants(&self, scope: &str) -> bool {
         self.scopes.iter().any(|granted| granted == scope)
     }
+}
+
+/// The moments at which a token that ends at `end` is spoken of, its end included.
+fn steps(ladder: &Ladder, end: Timestamp) -> impl Iterator<Item = (Step, Timestamp)> + '_ {
+    let warnings = ladder.warnings(end).map(move |at| (Step::Warning { expires_at: end }, at));
+    warnings.chain([(Step::Expired { expires_at: end }, end)])
 }
 
 /// The whole days from `now` until `end`, a begun day counted as one; 0 when it is over.

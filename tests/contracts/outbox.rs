@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use shared::{
     profile::Kind,
+    settings::Settings,
     store::{
         StoreError,
-        outbox::{MAIL_INTERVAL, Sending, Sent},
+        outbox::{About, MAIL_INTERVAL, Recipient, Sending, Sent},
         profiles::{DueRow, TokenKey, Vault},
     },
     token::{Ladder, State, Step, Token},
@@ -25,8 +26,8 @@ async fn all_due(vault: &Vault, now: Timestamp) -> Vec<DueRow> {
 
 /// Lets `token` age until `now`, as it was read.
 async fn age(vault: &Vault, key: &TokenKey, token: &Token, now: Timestamp) -> Result<(), StoreError> {
-    let ladder = Ladder::default();
-    vault.age(key, token, token.age(now, &ladder).unwrap(), &ladder, now).await
+    let settings = Settings::default();
+    vault.age(key, token, token.age(now, &settings.ladder).unwrap(), &settings, now).await
 }
 
 // S56, S59
@@ -42,10 +43,11 @@ async fn a_step_of_a_token_is_told_once_however_often_it_is_found_due() {
 
         age(vault, &key, &token, first).await.unwrap();
         assert!(matches!(age(vault, &key, &token, first).await, Err(StoreError::Conflict)));
-        let (tenant, alice) = (tenant("acme"), subject("alice"));
+        let (tenant, alice) = (tenant("acme"), Recipient::Person(subject("alice")));
         let outbox = vault.outbox(&tenant, &alice).await.unwrap();
         assert_eq!((outbox.entries.len(), outbox.arrivals), (1, 1));
-        assert_eq!(outbox.entries[0].1.step, Step::Warning { expires_at: first + days(30) });
+        let About::Token(of) = &outbox.entries[0].1.about else { panic!("it is about a token") };
+        assert_eq!(of.step, Step::Warning { expires_at: first + days(30) });
         let (notices, more) = vault.notices(&tenant, &alice, None, 100).await.unwrap();
         assert_eq!((notices, more), (vec![outbox.entries[0].1.clone()], None));
         assert_eq!(all_due(vault, first).await, [DueRow::Outbox(tenant, alice)], "the token is not due any more");
@@ -69,7 +71,7 @@ async fn a_mail_is_begun_by_one_alone_and_takes_its_entries_out() {
             let (key, token) = store.connected("acme", "alice", Kind::XProfile, id).await;
             age(vault, &key, &token, NOW + days(30)).await.unwrap();
         }
-        let (tenant, alice, now) = (tenant("acme"), subject("alice"), NOW + days(30));
+        let (tenant, alice, now) = (tenant("acme"), Recipient::Person(subject("alice")), NOW + days(30));
         let outbox = async || vault.outbox(&tenant, &alice).await.unwrap();
         let entries = |outbox: &shared::store::outbox::Outbox| -> Vec<String> {
             outbox.entries.iter().map(|(key, _)| key.clone()).collect()
@@ -123,7 +125,7 @@ async fn notices_come_newest_first_page_by_page_and_can_be_put_aside() {
             let later = days(30) + minutes(id.parse().unwrap());
             age(vault, &key, &token, NOW + later).await.unwrap();
         }
-        let (tenant, alice) = (tenant("acme"), subject("alice"));
+        let (tenant, alice) = (tenant("acme"), Recipient::Person(subject("alice")));
         let all = vault.notices(&tenant, &alice, None, 100).await.unwrap().0;
         let ids: Vec<_> = all.iter().map(|notice| notice.id.clone()).collect();
         assert_eq!(ids.len(), 3);
@@ -146,7 +148,11 @@ async fn notices_come_newest_first_page_by_page_and_can_be_put_aside() {
         let dismissed: BTreeSet<_> =
             dismissed.iter().filter(|notice| notice.dismissed).map(|notice| &notice.id).collect();
         assert_eq!(dismissed, [&ids[1]].into());
-        assert_eq!(vault.dismiss(&tenant, &subject("bob"), &ids[1]).await.unwrap(), None, "it is not bob's");
+        assert_eq!(
+            vault.dismiss(&tenant, &Recipient::Person(subject("bob")), &ids[1]).await.unwrap(),
+            None,
+            "it is not bob's"
+        );
     })
     .await;
 }

@@ -8,9 +8,11 @@ use shared::{
     profile::Kind,
     renewal::{Attempt, Renewed, Stage},
     secret::SecretHash,
+    settings::Settings,
     store::{
         StoreError,
         flows::Revocation,
+        outbox::Recipient,
         profiles::{Held, TokenKey, Vault},
         renewals::{Beginning, Placed, Stepped},
     },
@@ -158,7 +160,7 @@ async fn writes_to_other_fields_do_not_defeat_a_commit_and_are_not_undone_by_it(
         assert!(vault.begin_check(&key, &begun, NOW, NOW + minutes(1)).await.unwrap());
         let warned = token.age(NOW + days(30), &Ladder::default()).unwrap();
         let aged = shared::token::Aged { state: State::CoolingDown { cooling_until: NOW + minutes(15) }, ..warned };
-        vault.age(&key, &token, aged, &Ladder::default(), NOW + days(30)).await.unwrap();
+        vault.age(&key, &token, aged, &Settings::default(), NOW + days(30)).await.unwrap();
 
         let placed = vault.place(&key, &begun, &answer(&key, &begun, "r1")).await.unwrap();
         let Placed::Committed(row) = placed else { panic!("{placed:?}") };
@@ -238,7 +240,7 @@ async fn a_death_waits_for_a_candidate_that_came_meanwhile_and_is_told_once() {
         assert!(vault.die(&key, &kept, Reason::RefreshRejected, NOW).await.is_err());
         let row = read(vault, &key).await;
         assert_eq!(row.token.state, State::NeedsReauth { reason: Reason::RefreshRejected });
-        let outbox = vault.outbox(&tenant("acme"), &subject("alice")).await.unwrap();
+        let outbox = vault.outbox(&tenant("acme"), &Recipient::Person(subject("alice"))).await.unwrap();
         assert_eq!(outbox.entries.len(), 1);
         let placed = vault.place(&key, &begun, &answer(&key, &begun, "r1")).await.unwrap();
         assert!(

@@ -25,7 +25,7 @@ async fn a_letter_arrives_as_it_was_written() {
     on_each(async |engine| {
         let mailer = Mailer::new(&engine.sdk, &format!("Tokenward <{SENDER}>")).unwrap();
         let to = format!("{}@acme.example", engine.name("alice"));
-        mailer.send(&to, &letter(), NOW).await.unwrap();
+        mailer.send(std::slice::from_ref(&to), &letter(), NOW).await.unwrap();
 
         let [mail] = engine.mails_to(&to).await.try_into().unwrap();
         let mail = read(&mail);
@@ -44,7 +44,7 @@ async fn a_sender_that_ses_has_not_verified_is_an_operators_problem() {
     on_each(async |engine| {
         let to = format!("{}@acme.example", engine.name("bob"));
         let mailer = Mailer::new(&engine.sdk, "mallory@elsewhere.example").unwrap();
-        let Err(SendError::Refused(error)) = mailer.send(&to, &letter(), NOW).await else {
+        let Err(SendError::Refused(error)) = mailer.send(std::slice::from_ref(&to), &letter(), NOW).await else {
             panic!("it was not refused")
         };
         assert!(format!("{error:?}").contains("MessageRejected"), "{error:?}");
@@ -58,7 +58,7 @@ async fn an_address_that_is_none_is_not_written_to() {
     on_each(async |engine| {
         let mailer = Mailer::new(&engine.sdk, SENDER).unwrap();
         for address in ["", "alice", "alice@acme.example\r\nBcc: mallory@elsewhere.example", "a@b, c@d"] {
-            let sent = mailer.send(address, &letter(), NOW).await;
+            let sent = mailer.send(&[address.to_owned()], &letter(), NOW).await;
             assert!(matches!(sent, Err(SendError::BadAddress)), "{address:?}: {sent:?}");
         }
     })

@@ -143,8 +143,8 @@ async fn a_switch_is_turned_where_there_is_a_token_and_nowhere_else() {
         }
         let token = store.vault.token(&key).await.unwrap().unwrap().token;
         let elsewhere = TokenKey { tenant: tenant("globex"), ..key };
-        let allowed =
-            store.vault.allow(&elsewhere, &token, &[(Switch::PrivateMessages, true)], &Ladder::default()).await;
+        let switches = [(Switch::PrivateMessages, true)];
+        let allowed = store.vault.allow(&elsewhere, &token, &switches, &Ladder::default(), NOW).await;
         assert!(matches!(allowed, Err(StoreError::Conflict)), "{allowed:?}");
         assert_eq!(store.vault.profile(&elsewhere.tenant, &elsewhere.profile).await.unwrap(), None);
     })

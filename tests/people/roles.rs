@@ -17,11 +17,13 @@ fn admitted(operation: &str) -> &'static [Role] {
         | "GET /v1/notices"
         | "GET /v1/rules"
         // of others, there are none
+        | "GET /v1/health"
         | "POST /v1/notices/{id}/dismiss"
         | "GET /v1/connect-sessions/{id}"
         | "POST /v1/connect-sessions/{id}/complete" => &Role::ALL,
         "POST /v1/connect-sessions" => &[Role::Responder, Role::Manager],
         "POST /v1/rules" => &[Role::PowerAnalyst, Role::Administrator],
+        "GET /v1/history" | "GET /v1/settings" | "PUT /v1/settings" => &[Role::Administrator],
         "PATCH /v1/rules/{id}" | "DELETE /v1/rules/{id}" | "DELETE /v1/users/{sub}" => &[Role::Administrator],
         "PATCH /v1/profiles/{id}"
         | "DELETE /v1/profiles/{id}"

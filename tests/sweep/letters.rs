@@ -62,7 +62,9 @@ async fn a_mail_service_that_is_not_even_reached_has_sent_nothing_and_one_that_h
         let aws = world.sandbox.aws_config().to_builder().endpoint_url(format!("http://{service}")).build();
         let mailer = Mailer::new(&aws, "tokens@example.org").unwrap();
         let [subject, text, html] = ["Sign in again", "", ""].map(str::to_owned);
-        mailer.send("alice@acme.example", &Letter { subject, text, html }, world.sandbox.clock().now()).await
+        mailer
+            .send(&["alice@acme.example".to_owned()], &Letter { subject, text, html }, world.sandbox.clock().now())
+            .await
     };
 
     let nobody_listens = TcpSocket::new_v4().unwrap();

@@ -1,6 +1,7 @@
 //! Sweeps that are repeated, run side by side, fail half way or are killed, and rows that are broken.
 
 use aws_sdk_dynamodb::types::{AttributeValue, PutRequest, WriteRequest};
+use jiff::Timestamp;
 use reqwest::StatusCode;
 use serde_json::{Value, json};
 
@@ -132,6 +133,44 @@ async fn killed_after_any_of_its_calls_a_sweep_goes_on_where_it_was_and_says_eve
         }
         if survived {
             assert!(calls > 20, "a sweep of two tokens and two mails takes more than {calls} calls");
+            return;
+        }
+    }
+}
+
+// S57, S59
+#[tokio::test]
+async fn killed_after_any_of_its_calls_a_sweep_tells_owners_and_administrators_of_a_loss_once() {
+    let world = World::start().await;
+    let (alice, dora) = (world.person("alice"), world.person("dora"));
+    let settings = json!({ "ladder_days": [1], "administrators": ["ops@acme.example"] });
+    dora.put("/v1/settings", settings).await.expect(200);
+    alice.connect("facebook_user", "acquisition", "alice.meyer").await;
+    let token = "/v1/profiles/facebook_user-1001/tokens/acquisition-alice";
+    alice.patch(token, json!({ "allow": { "search_acquisition": true } })).await.expect(200);
+    for calls in 4.. {
+        settle(&world).await;
+        // a day of warning, then the end of the only token that acquires
+        let end = end_of(&reauthenticate(&alice, "facebook_user-1001", "acquisition", "alice.meyer").await);
+        world.until(end - days(1)).await.sweep().await;
+        let mails = [mails_to(&world, "alice").await, mails_to(&world, "ops").await];
+        world.until(end + minutes(1)).await;
+        let survived = survives(&world, calls).await;
+        settle(&world).await;
+        for person in [&alice, &dora] {
+            let mut newest = notices(person).await;
+            newest.retain(|notice| notice["at"].as_str().unwrap().parse::<Timestamp>().unwrap() > end);
+            let mut kinds: Vec<_> = newest.iter().map(|notice| notice["kind"].clone()).collect();
+            kinds.sort_by_key(Value::to_string);
+            assert_eq!(kinds, ["acquisition_red", "token_expired"], "{}, killed after {calls} calls", person.name);
+        }
+        for (name, mails) in ["alice", "ops"].into_iter().zip(mails) {
+            let more = mails_to(&world, name).await - mails;
+            assert!(more <= 2, "{name} got {more} mails of two things, killed after {calls} calls");
+            assert!(!survived || more == 1, "{name} got {more} mails of a whole sweep");
+        }
+        if survived {
+            assert!(calls > 20, "it takes more than {calls} calls");
             return;
         }
     }

@@ -1,4 +1,5 @@
-//! The scheduled sweep: ages tokens, mails their owners, ends grants that nobody took over, finishes removals of users.
+//! The scheduled sweep: renews, inspects and ages tokens, watches acquisition, mails people, ends grants that nobody took
+//! over, finishes removals of users.
 //!
 //! What is due is found by index, so the cost follows the due rows and not the stored ones. Each
 //! row is done by itself: one that fails is logged, stays due and stands in nobody's way. Running
@@ -12,44 +13,40 @@ use serde::Serialize;
 use shared::{
     access::{Subject, TenantId},
     clock::{Clock, Deadline},
-    connect::Ending,
+    connect::{Ending, ReturnUrls},
     edge::Fatal,
     inspect::Inspected,
-    mail::{Mailer, SendError},
+    mail::Mailer,
+    profile::{Network, TokenKind},
+    recent::Recent,
     refresh::{Access, Refresher, Wanted},
     revoke::{GrantError, Revoked, Revoker},
+    settings::Settings,
     store::{
         StoreError,
         flows::{DueFlow, Flow, Revocation},
-        outbox::{MAIL_INTERVAL, Notice, Outbox, Sending, Sent},
+        outbox::Recipient,
         profiles::{DueRow, Held, TokenKey},
     },
-    token::{Ladder, State, Step, Token},
+    token::{Step, Token},
 };
 
 mod letter;
+mod mailing;
+mod reschedule;
 
 /// A sweep stops in time before Lambda stops it; what is left is due at the next.
 const BUDGET: Duration = Duration::from_mins(3);
-/// One mail holds at most so many entries: all of them are taken out in one transaction.
-const LETTER_LIMIT: usize = 80;
 /// Removals of users take no more of a sweep, so that a large one leaves time for everything else.
 const REMOVING_LIMIT: Duration = Duration::from_mins(1);
-/// When a mail that the mail service did not take is tried again.
-const TRY_AGAIN: SignedDuration = SignedDuration::from_mins(5);
-/// When a mail that the mail service refused is tried again; an operator has to act before.
-const REFUSED_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 
-/// People of an organisation.
-type People = BTreeSet<(TenantId, Subject)>;
-
-/// Who is due for something.
+/// What is due besides tokens.
 #[derive(Default)]
 struct Due {
-    /// Their outboxes are looked at.
-    outboxes: People,
-    /// Their removal is not finished.
-    removals: People,
+    outboxes: BTreeSet<(TenantId, Recipient)>,
+    removals: BTreeSet<(TenantId, Subject)>,
+    settings: BTreeSet<TenantId>,
+    acquisition: BTreeSet<(TenantId, Network)>,
 }
 
 /// An attempt to refresh may run so long: longer than this function lives.
@@ -65,6 +62,10 @@ pub struct Sweep {
     pub mailer: Mailer,
     /// The page that signs a person in and begins reauthenticating a profile.
     pub reauthenticate_url: String,
+    /// The pages that a tenant may choose instead.
+    pub return_urls: ReturnUrls,
+    /// What was read a moment ago and changes rarely.
+    pub recent: Memory,
     /// The time.
     pub clock: Clock,
 }
@@ -78,6 +79,8 @@ enum Kept {
     /// Not now: the token as it is.
     Unrenewed(Box<Held>),
 }
+/// The settings of tenants, remembered for a few seconds.
+pub type Memory = Recent<TenantId, Settings>;
 
 /// What one sweep did.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
@@ -96,6 +99,8 @@ pub struct Summary {
     pub uninspected: u32,
     /// Tokens that their network said are dead.
     pub died: u32,
+    /// Networks at which acquisition got worse.
+    pub worsened: u32,
     /// Mails that the mail service took.
     pub mailed: u32,
     /// Mails that may have been sent: no answer came.
@@ -120,6 +125,16 @@ pub struct Summary {
     pub unfinished: bool,
 }
 
+impl Due {
+    /// Somebody was told something of a token: it is mailed, and may have been the last that acquisition lived on.
+    fn told(&mut self, key: &TokenKey, owner: Subject) {
+        self.outboxes.insert((key.tenant.clone(), Recipient::Person(owner)));
+        if key.token.kind() == TokenKind::Acquisition {
+            self.acquisition.insert((key.tenant.clone(), key.profile.kind().network()));
+        }
+    }
+}
+
 impl Sweep {
     /// One invocation: whatever the schedule sends in, the [`Summary`] out.
     ///
@@ -136,16 +151,18 @@ impl Sweep {
     pub async fn run(&self) -> Result<Summary, StoreError> {
         let deadline = Deadline::after(BUDGET);
         let mut summary = Summary::default();
-        let due = self.age_tokens(&mut summary, deadline).await?;
+        let mut due = self.age_tokens(&mut summary, deadline).await?;
+        self.spread_ladders(&due, &mut summary, deadline).await;
         self.finish_removals(&due.removals, &mut summary, deadline).await;
+        self.look_at_acquisition(&mut due, &mut summary, deadline).await;
         self.end_grants(&mut summary, deadline).await?;
         // last, so that one mail holds all that this sweep has to say to a person
-        self.mail_outboxes(&due.outboxes, &mut summary, deadline).await;
+        self.mail_outboxes(&due, &mut summary, deadline).await;
         tracing::info!(summary = %serde_json::json!(summary), "swept");
         Ok(summary)
     }
 
-    /// Ages the tokens that are due; tells whose outboxes and removals are due now.
+    /// Ages the tokens that are due; tells what else is due now.
     async fn age_tokens(&self, summary: &mut Summary, deadline: Deadline) -> Result<Due, StoreError> {
         let (vault, now) = (&self.revoker.vault, self.clock.now());
         let (mut cursor, mut due) = (vault.due_cursor(), Due::default());
@@ -153,12 +170,20 @@ impl Sweep {
             for row in rows {
                 let key = match row {
                     DueRow::Token(key) => key,
-                    DueRow::Outbox(tenant, person) => {
-                        due.outboxes.insert((tenant, person));
+                    DueRow::Outbox(tenant, recipient) => {
+                        due.outboxes.insert((tenant, recipient));
                         continue;
                     }
                     DueRow::Removal(tenant, person) => {
                         due.removals.insert((tenant, person));
+                        continue;
+                    }
+                    DueRow::Settings(tenant) => {
+                        due.settings.insert(tenant);
+                        continue;
+                    }
+                    DueRow::Acquisition(tenant, network) => {
+                        due.acquisition.insert((tenant, network));
                         continue;
                     }
                 };
@@ -168,7 +193,10 @@ impl Sweep {
                 }
                 match self.see_to(&key, summary, deadline, now).await {
                     Ok(Some(owner)) => {
-                        due.outboxes.insert((key.tenant, owner));
+                        if !self.settings(&key.tenant, now).await?.administrators.is_empty() {
+                            due.outboxes.insert((key.tenant.clone(), Recipient::Administrators));
+                        }
+                        due.told(&key, owner);
                     }
                     Ok(None) | Err(GrantError::Store(StoreError::Conflict)) => {}
                     Err(error) => {
@@ -182,7 +210,7 @@ impl Sweep {
     }
 
     /// Goes on where removals of users were cut off. Their grants are due at once: this sweep ends them too.
-    async fn finish_removals(&self, people: &People, summary: &mut Summary, deadline: Deadline) {
+    async fn finish_removals(&self, people: &BTreeSet<(TenantId, Subject)>, summary: &mut Summary, deadline: Deadline) {
         let limit = Deadline::after(deadline.left().min(REMOVING_LIMIT));
         for (tenant, person) in people {
             match self.finish_removal(tenant, person, limit).await {
@@ -219,15 +247,16 @@ impl Sweep {
         now: Timestamp,
     ) -> Result<Option<Subject>, GrantError> {
         let Some(mut held) = self.revoker.vault.token(key).await? else { return Ok(None) };
-        let due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
-        if !held.token.state.is_over() && due(held.token.renew_at()) {
+        let lives = !held.token.state_at(now).is_over();
+        let due = |at: Option<Timestamp>| lives && at.is_some_and(|at| at <= now);
+        if due(held.token.renew_at()) {
             match self.keep_alive(key, held, summary, deadline).await? {
                 Kept::Renewed => return Ok(None),
                 Kept::Dead(owner) => return Ok(Some(owner)),
                 // what cannot be renewed grows older
                 Kept::Unrenewed(seen) => held = *seen,
             }
-        } else if !held.token.state.is_over() && due(held.token.inspect_at()) {
+        } else if due(held.token.inspect_at()) {
             match self.refresher.inspect(key, &held, deadline).await? {
                 Inspected::Dead(seen) => {
                     summary.died += 1;
@@ -255,15 +284,16 @@ impl Sweep {
 
     /// Ages one token; tells the step of which its owner was told.
     async fn age(&self, key: &TokenKey, token: &Token, now: Timestamp) -> Result<Option<Step>, StoreError> {
-        let (vault, ladder) = (&self.revoker.vault, Ladder::default());
-        let Some(aged) = token.age(now, &ladder) else {
+        let vault = &self.revoker.vault;
+        let settings = self.settings(&key.tenant, now).await?;
+        let Some(aged) = token.age(now, &settings.ladder) else {
             // not due by our reading: the index was behind, or the ladder changed
-            if token.next_due(&ladder).is_none_or(|at| at > now) {
-                vault.reschedule(key, token, &ladder).await?;
+            if token.next_due(&settings.ladder).is_none_or(|at| at > now) {
+                vault.reschedule(key, token, &settings.ladder).await?;
             }
             return Ok(None);
         };
-        vault.age(key, token, aged, &ladder, now).await?;
+        vault.age(key, token, aged, &settings, now).await?;
         Ok(aged.step.map(|(step, _)| step))
     }
 
@@ -291,6 +321,57 @@ impl Sweep {
         }
         let seen = self.revoker.vault.token(key).await?;
         Ok(seen.map_or(Kept::Renewed, |seen| Kept::Unrenewed(Box::new(seen))))
+    }
+
+    /// The tenant's settings; read once, however many of its rows are due.
+    async fn settings(&self, tenant: &TenantId, now: Timestamp) -> Result<Settings, StoreError> {
+        let read = async { self.revoker.vault.settings(tenant, false).await.map(Some) };
+        Ok(self.recent.get(tenant.clone(), now, read).await?.unwrap_or_default())
+    }
+
+    /// Looks whether acquisition got worse where it may have; adds whom that was told to those who are mailed.
+    async fn look_at_acquisition(&self, due: &mut Due, summary: &mut Summary, deadline: Deadline) {
+        let (vault, now) = (&self.revoker.vault, self.clock.now());
+        for (tenant, network) in std::mem::take(&mut due.acquisition) {
+            let mut more = true;
+            while more {
+                if deadline.left().is_zero() {
+                    summary.unfinished = true;
+                    return;
+                }
+                let looked = async {
+                    let mailed = !self.settings(&tenant, now).await?.administrators.is_empty();
+                    vault.look_at_acquisition(&tenant, network, mailed, now).await
+                };
+                match looked.await {
+                    Ok(told) => {
+                        summary.worsened += u32::from(told.recipients.contains(&Recipient::Administrators));
+                        due.outboxes.extend(told.recipients.into_iter().map(|recipient| (tenant.clone(), recipient)));
+                        more = told.more;
+                    }
+                    // it changed meanwhile, or another sweep is at it: it stays due
+                    Err(StoreError::Conflict) => more = false,
+                    Err(error) => {
+                        summary.failed += 1;
+                        more = false;
+                        tracing::error!(%tenant, %network, %error, "acquisition could not be looked at");
+                    }
+                }
+            }
+        }
+    }
+
+    async fn spread_ladders(&self, due: &Due, summary: &mut Summary, deadline: Deadline) {
+        for tenant in &due.settings {
+            match self.reschedule(tenant, summary, deadline).await {
+                // another sweep is at it, or the ladder changed again
+                Ok(()) | Err(StoreError::Conflict) => {}
+                Err(error) => {
+                    summary.failed += 1;
+                    tracing::error!(%tenant, %error, "a changed ladder has not reached all tokens");
+                }
+            }
+        }
     }
 
     async fn end_grants(&self, summary: &mut Summary, deadline: Deadline) -> Result<(), StoreError> {
@@ -344,124 +425,4 @@ impl Sweep {
             Err(error) => Err(error),
         }
     }
-
-    async fn mail_outboxes(&self, people: &People, summary: &mut Summary, deadline: Deadline) {
-        let now = self.clock.now();
-        for (tenant, person) in people {
-            if deadline.left().is_zero() {
-                summary.unfinished = true;
-                return;
-            }
-            match self.mail(tenant, person, summary, now).await {
-                // another sweep is at it
-                Ok(()) | Err(StoreError::Conflict) => {}
-                Err(error) => {
-                    summary.failed += 1;
-                    tracing::error!(%tenant, %error, "a due outbox failed");
-                }
-            }
-        }
-    }
-
-    /// Mails what waits in a person's outbox, as one letter, at most once an hour.
-    async fn mail(
-        &self,
-        tenant: &TenantId,
-        person: &Subject,
-        summary: &mut Summary,
-        now: Timestamp,
-    ) -> Result<(), StoreError> {
-        let vault = &self.revoker.vault;
-        let outbox = vault.outbox(tenant, person).await?;
-        if let Some(sending) = &outbox.sending {
-            if sending.is_lost(now) {
-                tracing::warn!(%tenant, "a mail was begun and its end is not known");
-                summary.unanswered += 1;
-                vault.end_mail(tenant, person, sending, Sent::Unanswered, now).await?;
-            }
-            return Ok(());
-        }
-        let (wanted, stale) = self.still_true(tenant, &outbox).await?;
-        // what did not fit is looked at by the next sweep
-        let more = (outbox.entries.len() > LETTER_LIMIT).then_some(now);
-        if wanted.is_empty() {
-            return vault.rest_outbox(tenant, person, &outbox, &stale, more).await;
-        }
-        if let Some(again) = outbox.last_sent_at.map(|at| at + MAIL_INTERVAL).filter(|again| *again > now) {
-            return vault.rest_outbox(tenant, person, &outbox, &stale, Some(again)).await;
-        }
-        let user = vault.user(tenant, person, false).await?;
-        let Some(address) = user.email.clone().filter(|_| user.is_here()) else {
-            tracing::warn!(%tenant, waiting = wanted.len(), "there is no address to write to");
-            let all: Vec<_> = outbox.entries.iter().map(|(key, _)| key.clone()).take(LETTER_LIMIT).collect();
-            return vault.rest_outbox(tenant, person, &outbox, &all, more).await;
-        };
-        let mut entries: Vec<_> = wanted.iter().map(|(key, _)| key.clone()).collect();
-        entries.extend(stale);
-        entries.truncate(LETTER_LIMIT);
-        vault.begin_mail(tenant, person, &outbox, &entries, now).await?;
-        let sending = Sending { since: now, entries };
-        let notices: Vec<&Notice> = wanted.iter().map(|(_, notice)| *notice).collect();
-        let letter = letter::write(&notices, &self.reauthenticate_url, now);
-        match self.mailer.send(&address, &letter, now).await {
-            Ok(()) => {
-                summary.mailed += 1;
-                vault.end_mail(tenant, person, &sending, Sent::Accepted, now).await
-            }
-            Err(error @ SendError::Unanswered(_)) => {
-                tracing::error!(%tenant, error = chain(&error), "a mail was not answered; it is not sent again");
-                summary.unanswered += 1;
-                vault.end_mail(tenant, person, &sending, Sent::Unanswered, now).await
-            }
-            Err(error @ (SendError::Later(_) | SendError::Refused(_) | SendError::BadAddress)) => {
-                tracing::error!(%tenant, error = chain(&error), "a mail was not taken; it is tried again");
-                summary.postponed += 1;
-                let wait = if matches!(error, SendError::Later(_)) { TRY_AGAIN } else { REFUSED_AGAIN };
-                vault.take_back_mail(tenant, person, &sending, now + wait).await
-            }
-        }
-    }
-
-    /// The entries that are still true, the newest of each token and at most a letter's worth of
-    /// them, and the keys of the others. What is said of a token that cannot be read waits.
-    async fn still_true<'a>(
-        &self,
-        tenant: &TenantId,
-        outbox: &'a Outbox,
-    ) -> Result<(Vec<(String, &'a Notice)>, Vec<String>), StoreError> {
-        let (mut wanted, mut stale): (Vec<(String, &Notice)>, Vec<String>) = (Vec::new(), Vec::new());
-        // newest first
-        for (key, notice) in outbox.entries.iter().rev().take(LETTER_LIMIT) {
-            let said = wanted
-                .iter()
-                .any(|(_, other)| (&other.profile, &other.token_id) == (&notice.profile, &notice.token_id));
-            match if said { Ok(false) } else { self.is_true(tenant, notice).await } {
-                Ok(true) => wanted.push((key.clone(), notice)),
-                Ok(false) => stale.push(key.clone()),
-                Err(error @ StoreError::Unreadable(_)) => {
-                    tracing::error!(%tenant, profile = %notice.profile, %error, "a token to be written of is broken");
-                }
-                Err(error) => return Err(error),
-            }
-        }
-        Ok((wanted, stale))
-    }
-
-    /// Whether a token still is as the notice says: about to end then, ended then, or dead and not signed in for since.
-    async fn is_true(&self, tenant: &TenantId, notice: &Notice) -> Result<bool, StoreError> {
-        let key = TokenKey { tenant: tenant.clone(), profile: notice.profile.clone(), token: notice.token_id.clone() };
-        let Some(Held { token, .. }) = self.revoker.vault.token(&key).await? else { return Ok(false) };
-        Ok(match notice.step {
-            Step::Warning { expires_at } => token.expires_at == Some(expires_at) && !token.state.is_over(),
-            Step::Expired { expires_at } => token.expires_at == Some(expires_at) && token.state.is_over(),
-            Step::Dead { reason, generation } => {
-                token.generation == generation && token.state == State::NeedsReauth { reason }
-            }
-        })
-    }
-}
-
-fn chain(error: &dyn std::error::Error) -> String {
-    let causes = std::iter::successors(Some(error), |error| error.source());
-    causes.map(ToString::to_string).collect::<Vec<_>>().join(": ")
 }

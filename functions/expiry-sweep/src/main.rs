@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
-use expiry_sweep::{REFRESH_LEASE, Sweep};
+use expiry_sweep::{Memory, REFRESH_LEASE, Sweep};
 use lambda_runtime::{LambdaEvent, service_fn};
 use shared::{
     apps::Apps,
     clock::Clock,
     cloud,
+    connect::ReturnUrls,
     edge::{self, Fatal, variable},
     exchange::Exchange,
     keys::{KeysConfig, TenantKeys},
@@ -38,6 +39,8 @@ async fn main() -> Result<(), Fatal> {
         revoker,
         mailer: Mailer::new(&aws, &variable("MAIL_FROM")?)?,
         reauthenticate_url: variable("REAUTHENTICATE_URL")?,
+        return_urls: ReturnUrls::parse(&variable("RETURN_URLS")?)?,
+        recent: Memory::default(),
         clock,
     };
     lambda_runtime::run(service_fn(|event: LambdaEvent<_>| sweep.invoke(event.payload))).await

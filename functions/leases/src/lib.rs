@@ -13,8 +13,10 @@ use shared::{
     access::{Caller, TenantId},
     edge::{self, ApiError},
     profile::{Network, Use},
+    recent::Recent,
     refresh::Refresher,
     rule::{Rule, RuleId},
+    settings::Settings,
     store::{
         pauses::Pause,
         profiles::{Pooled, TokenKey},
@@ -24,11 +26,8 @@ use utoipa::openapi;
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 mod lease;
-mod recent;
 mod report;
 mod ticket;
-
-use recent::Recent;
 
 /// An attempt to refresh may run so long: longer than this function lives.
 pub const REFRESH_LEASE: SignedDuration = SignedDuration::from_secs(40);
@@ -48,6 +47,7 @@ pub struct Memory {
     pools: Recent<(TenantId, Network, Use), Arc<[Pooled]>>,
     lists: Recent<(TenantId, Network), Arc<[TokenKey]>>,
     rules: Recent<(TenantId, RuleId), Rule>,
+    settings: Recent<TenantId, Settings>,
 }
 
 fn described() -> OpenApiRouter<Arc<Leases>> {

@@ -15,11 +15,12 @@ use shared::{
     access::Caller,
     clock::Deadline,
     edge::{ApiError, Json, Path, Problem},
+    history::What,
     inspect::Inspected,
     keys::KeysError,
     network::{self, Failure, Limit, LimitReach},
     store::profiles::{Held, TokenKey},
-    token::{Ladder, Reason},
+    token::Reason,
 };
 use utoipa::ToSchema;
 
@@ -130,11 +131,14 @@ pub(crate) async fn report(
     } else {
         (Effect::Outdated, None)
     };
+    let (now, failed) = (refresher.clock.now(), !matches!(report.outcome, Outcome::Succeeded));
+    refresher.vault.count(&key, What::Leased, Some(&caller.subject), failed, now).await;
     let held = refresher.vault.token(&key).await?.ok_or_else(ApiError::not_found)?;
-    let now = refresher.clock.now();
+    let settings = async { refresher.vault.settings(&caller.tenant, false).await.map(Some) };
+    let settings = leases.recent.settings.get(caller.tenant.clone(), now, settings).await?.unwrap_or_default();
     let state = held.token.state_at(now);
     let retry_at = state.cooling_until().into_iter().chain(pause).max();
-    Ok(Answer(Taken { effect, state: held.token.state_name(now, &Ladder::default()), retry_at }))
+    Ok(Answer(Taken { effect, state: held.token.state_name(now, &settings.ladder), retry_at }))
 }
 
 impl Report {

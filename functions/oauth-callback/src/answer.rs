@@ -1,5 +1,7 @@
 //! What the network sent the browser back with (RFC 6749 §4.1.2).
 
+use std::borrow::Cow;
+
 use secrecy::SecretString;
 use shared::{
     connect::Ending,
@@ -62,7 +64,7 @@ impl Answer {
             (None, Some(error)) => Err(Refusal::named(&error)),
             _ => return None,
         };
-        let issuer = issuer.map(|issuer| issuer.into_owned());
+        let issuer = issuer.map(Cow::into_owned);
         Some(Self { state: LinkSecret::parse(&state)?, outcome, issuer })
     }
 

@@ -14,6 +14,7 @@ use shared::{
     connect::{ConnectSession, Granted, Status},
     edge::{ApiError, Code, Json, Path, Problem},
     grant::{GrantPlace, SealedGrant},
+    history::{Event, What},
     network::{Failure, Grant, Reach, Terms},
     profile::ProfileId,
     revoke::GrantError,
@@ -23,7 +24,7 @@ use shared::{
         flows::Revocation,
         profiles::{Attached, Held, TokenKey},
     },
-    token::{Allow, Ladder, State as TokenState, Token, TokenId},
+    token::{Allow, State as TokenState, Token, TokenId},
 };
 use tokio::task::JoinSet;
 use utoipa::ToSchema;
@@ -95,11 +96,11 @@ pub(crate) async fn complete(
     };
 
     tokens.attach(&flow.session, &granted.account.login, &connecting, now).await?;
-    let mut profiles = Vec::new();
+    let (mut profiles, ladder) = (Vec::new(), tokens.ladder(&caller).await?);
     for Connecting { profile, .. } in &connecting {
         let seen = tokens.vault.profile(&caller.tenant, profile).await?;
         let seen = seen.ok_or_else(|| ApiError::new(Code::Conflict, "The profile was deleted at the same time."))?;
-        profiles.push(ProfileView::of(seen, &caller.subject, now, &Ladder::default()));
+        profiles.push(ProfileView::of(seen, &caller.subject, now, &ladder));
     }
     Ok(Answer(Connected { profiles }))
 }
@@ -241,7 +242,16 @@ impl Tokens {
         for tries in 1.. {
             match self.attach_to(&before, session, login, connecting, now).await {
                 Err(GrantError::Store(StoreError::Conflict)) => {}
-                attached => return Ok(attached?),
+                Err(error) => return Err(error.into()),
+                Ok(()) => {
+                    for (Connecting { profile, .. }, before) in connecting.iter().zip(&before) {
+                        let what = if before.is_some() { What::Reauthenticated } else { What::Connected };
+                        let event = Event::new(what, now).by(&session.subject);
+                        let event = event.to_token(profile, &key(session, profile).token);
+                        self.vault.record(&session.tenant, &event).await;
+                    }
+                    return Ok(());
+                }
             }
             // a token was renewed at this very moment, or the session is over
             let seen = self.before(session, connecting).await?;
@@ -303,7 +313,8 @@ impl Tokens {
                 replaced: before.as_ref().map(|before| (before, revocation.as_ref())),
             })
             .collect();
-        Ok(self.vault.attach(&self.flows, session, &attached, &Ladder::default(), now).await?)
+        let ladder = self.vault.settings(&session.tenant, true).await?.ladder;
+        Ok(self.vault.attach(&self.flows, session, &attached, &ladder, now).await?)
     }
 }
 

@@ -1,4 +1,5 @@
-//! Connect sessions, profiles, tokens, people, rules and notices: the part of the API that people's programs use.
+//! Connect sessions, profiles, tokens, people, rules, health, notices, settings and history: the part of the API that
+//! people's programs use.
 //!
 //! The tenant of every row comes from the verified caller. What belongs to another tenant is
 //! answered exactly like what does not exist. No route answers with a secret of any kind.
@@ -29,11 +30,14 @@ use utoipa::{
 use utoipa_axum::{router::OpenApiRouter, routes};
 
 mod completion;
+mod health;
+mod history;
 mod notices;
 mod people;
 mod profiles;
 mod rules;
 mod sessions;
+mod settings;
 mod view;
 
 /// Everything that this function can reach; the same list as its IAM statements.
@@ -90,8 +94,11 @@ fn described() -> OpenApiRouter<Arc<Tokens>> {
         .routes(routes!(people::remove))
         .routes(routes!(rules::list, rules::create))
         .routes(routes!(rules::change, rules::delete))
+        .routes(routes!(health::look))
         .routes(routes!(notices::list))
         .routes(routes!(notices::dismiss))
+        .routes(routes!(history::list))
+        .routes(routes!(settings::look, settings::put))
 }
 
 /// The description of the whole API (OpenAPI 3.1), this function's part and that of every other: a golden file, which

@@ -10,15 +10,15 @@ use shared::{
     clock::Deadline,
     connect::ConnectSession,
     edge::{ApiError, Code, Json, Path, Problem},
+    history::What,
     profile::ProfileId,
     store::ownership::{Parted, Removal, Share},
-    token::Ladder,
 };
 use utoipa::ToSchema;
 
 use crate::{
     Admitted, Tokens,
-    profiles::{Deleted, SWEEP_TAKES_OVER, lost},
+    profiles::{Deleted, SWEEP_TAKES_OVER},
     view::ProfileView,
 };
 
@@ -104,7 +104,8 @@ pub(crate) async fn change(
         }
     };
     let seen = tokens.see(&caller, &id).await?;
-    let mut view = ProfileView::of(seen, &caller.subject, tokens.clock.now(), &Ladder::default());
+    let ladder = tokens.ladder(&caller).await?;
+    let mut view = ProfileView::of(seen, &caller.subject, tokens.clock.now(), &ladder);
     view.ended = ended;
     Ok(Answer(view))
 }
@@ -130,8 +131,9 @@ pub(crate) async fn remove(
         return Err(ApiError::not_found());
     }
     let now = tokens.clock.now();
-    let removal = Removal { tenant: caller.tenant, subject: sub, removed_at: now };
+    let removal = Removal { tenant: caller.tenant.clone(), subject: sub, removed_at: now };
     tokens.vault.remove_user(&removal).await?;
+    tokens.note(&caller, |event| event.to_user(&removal.subject), What::UserRemoved).await;
     let deadline = Deadline::after(REMOVING_LIMIT);
     let pass = tokens.vault.pursue(&tokens.flows, &removal, deadline, now + SWEEP_TAKES_OVER).await?;
     let revocation = tokens.revoke(&pass.revocations).await;
@@ -191,7 +193,9 @@ impl Tokens {
             return Err(forbidden());
         }
         // the ownership may have ended since
-        self.vault.share(&caller.tenant, id, &caller.subject, share).await?.map(drop).ok_or_else(forbidden)
+        self.vault.share(&caller.tenant, id, &caller.subject, share).await?.ok_or_else(forbidden)?;
+        self.note(caller, |event| event.to_profile(id), What::Shared).await;
+        Ok(())
     }
 
     async fn give_up(&self, caller: &Caller, id: &ProfileId) -> Result<Deleted, ApiError> {
@@ -201,10 +205,11 @@ impl Tokens {
             return Err(forbidden());
         }
         let now = self.clock.now();
-        let warnings = lost(&seen, |token| token.owner == caller.subject, now);
+        let warnings = self.lost(caller, &seen, |token| token.owner == caller.subject).await?;
         let parted =
             self.vault.give_up(&self.flows, &caller.tenant, id, &caller.subject, now + SWEEP_TAKES_OVER).await?;
         let Parted { tokens, revocations, .. } = parted.ok_or_else(forbidden)?;
+        self.note(caller, |event| event.to_profile(id), What::GivenUp).await;
         let revocation = self.revoke(&revocations).await;
         Ok(Deleted { tokens, revocation, warnings })
     }

@@ -3,19 +3,21 @@
 use std::{sync::Arc, time::Duration};
 
 use axum::{Json as Answer, extract::State};
-use jiff::{SignedDuration, Timestamp};
+use jiff::SignedDuration;
 use serde::{Deserialize, Serialize};
 use shared::{
     access::{Caller, Operation, Relation},
     edge::{ApiError, Code, Json, Path, Problem, Query, Within},
-    profile::{ProfileId, Switch},
+    health::acquires,
+    history::{Event, What},
+    profile::{ProfileId, Switch, Use},
     revoke::Revoked,
     store::{
         StoreError,
         flows::Revocation,
         profiles::{Held, ProfileWithTokens, TokenKey},
     },
-    token::{Ladder, Token, TokenId},
+    token::{Token, TokenId},
 };
 use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
@@ -131,7 +133,8 @@ pub(crate) async fn list(
         Err(_) => return Err(ApiError::new(Code::InvalidRequest, "`next` is not what the page before said.")),
     };
     let page = tokens.vault.profiles(&caller.tenant, after.as_ref(), PAGE).await?;
-    let (now, ladder, list) = (tokens.clock.now(), Ladder::default(), listed.list.unwrap_or(List::All));
+    let ladder = tokens.ladder(&caller).await?;
+    let (now, list) = (tokens.clock.now(), listed.list.unwrap_or(List::All));
     let wanted = page.profiles.into_iter().filter(|seen| list.has(seen, &caller));
     let items = wanted.map(|seen| ProfileView::of(seen, &caller.subject, now, &ladder)).collect();
     Ok(Answer(Profiles { items, next: page.next.map(|id| id.to_string()) }))
@@ -148,7 +151,8 @@ pub(crate) async fn look(
     Path(id): Path<ProfileId>,
 ) -> Result<Answer<ProfileView>, ApiError> {
     let seen = tokens.see(&caller, &id).await?;
-    Ok(Answer(ProfileView::of(seen, &caller.subject, tokens.clock.now(), &Ladder::default())))
+    let ladder = tokens.ladder(&caller).await?;
+    Ok(Answer(ProfileView::of(seen, &caller.subject, tokens.clock.now(), &ladder)))
 }
 
 /// Deletes a profile with all its tokens, and revokes them at the network.
@@ -168,7 +172,7 @@ pub(crate) async fn delete(
                      none.";
         return Err(ApiError::forbidden(needs));
     }
-    let warnings = lost(&seen, |_| true, tokens.clock.now());
+    let warnings = tokens.lost(&caller, &seen, |_| true).await?;
     let mut revocations = Vec::new();
     let mut deleted = Vec::new();
     for token in &seen.tokens {
@@ -176,9 +180,11 @@ pub(crate) async fn delete(
         if let Some(revocation) = tokens.delete(&key).await? {
             revocations.push(revocation);
         }
+        tokens.note(&caller, |event| event.to_token(&id, &token.id()), What::TokenDeleted).await;
         deleted.push(token.id());
     }
     tokens.vault.delete_profile(&caller.tenant, &seen.profile).await?;
+    tokens.note(&caller, |event| event.to_profile(&id), What::ProfileDeleted).await;
     let revocation = tokens.revoke(&revocations).await;
     Ok(Answer(Deleted { tokens: deleted, revocation, warnings }))
 }
@@ -195,7 +201,7 @@ pub(crate) async fn tokens(
     Path(id): Path<ProfileId>,
 ) -> Result<Answer<TokenList>, ApiError> {
     let seen = tokens.see(&caller, &id).await?;
-    let (now, ladder) = (tokens.clock.now(), Ladder::default());
+    let (now, ladder) = (tokens.clock.now(), tokens.ladder(&caller).await?);
     let items = seen.tokens.into_iter().map(|token| TokenView::of(token, now, &ladder)).collect();
     Ok(Answer(TokenList { items, next: None }))
 }
@@ -229,13 +235,20 @@ pub(crate) async fn change_token(
     if switches.is_empty() {
         return Err(ApiError::new(Code::InvalidRequest, "`allow` names no switch."));
     }
-    let (key, ladder) = (TokenKey { tenant: caller.tenant, profile: id, token: token.id() }, Ladder::default());
+    let (ladder, now) = (tokens.ladder(&caller).await?, tokens.clock.now());
+    let key = TokenKey { tenant: caller.tenant.clone(), profile: id, token: token.id() };
     let mut before = token.clone();
     for tries in 1.. {
-        match tokens.vault.allow(&key, &before, &switches, &ladder).await {
+        match tokens.vault.allow(&key, &before, &switches, &ladder, now).await {
             // it was renewed or aged at this very moment
             Err(StoreError::Conflict) if tries < TRIES => {}
-            allowed => return Ok(Answer(TokenView::of(allowed?, tokens.clock.now(), &ladder))),
+            Err(error) => return Err(error.into()),
+            Ok(token) => {
+                let allow = Some(switches.into_iter().collect());
+                let turned = |event: Event| Event { allow, ..event.to_token(&key.profile, &key.token) };
+                tokens.note(&caller, turned, What::Allowed).await;
+                return Ok(Answer(TokenView::of(token, now, &ladder)));
+            }
         }
         before = tokens.vault.token(&key).await?.ok_or_else(ApiError::not_found)?.token;
     }
@@ -256,9 +269,10 @@ pub(crate) async fn delete_token(
 ) -> Result<Answer<Deleted>, ApiError> {
     let seen = tokens.see(&caller, &id).await?;
     let token = own(&seen, &token, &caller)?.id();
-    let warnings = lost(&seen, |other| other.id() == token, tokens.clock.now());
-    let key = TokenKey { tenant: caller.tenant, profile: id, token: token.clone() };
+    let warnings = tokens.lost(&caller, &seen, |other| other.id() == token).await?;
+    let key = TokenKey { tenant: caller.tenant.clone(), profile: id, token: token.clone() };
     let revocation = tokens.delete(&key).await?.ok_or_else(ApiError::not_found)?;
+    tokens.note(&caller, |event| event.to_token(&key.profile, &token), What::TokenDeleted).await;
     let revocation = tokens.revoke(&[revocation]).await;
     Ok(Answer(Deleted { tokens: vec![token], revocation, warnings }))
 }
@@ -271,33 +285,43 @@ fn own<'a>(seen: &'a ProfileWithTokens, id: &TokenId, caller: &Caller) -> Result
     may.then_some(token).ok_or_else(|| ApiError::forbidden(NEEDS_INTERACTION))
 }
 
-/// What no longer works when the tokens that `goes` names are gone.
-pub(crate) fn lost(seen: &ProfileWithTokens, goes: impl Fn(&Token) -> bool, now: Timestamp) -> Vec<String> {
-    let live = |switch: Switch, token: &Token| {
-        let capabilities = token.profile.kind().capabilities(token.token);
-        let capability = capabilities.iter().find(|row| row.switch == Some(switch));
-        capability.is_some_and(|capability| token.permits(capability, now).is_ok())
-    };
-    [
-        (
-            Switch::PrivateMessages,
-            "It was the last valid token for private messages of this profile: they are no longer read.",
-        ),
-        (Switch::SearchAcquisition, "It was the last valid token of this profile for search acquisition."),
-    ]
-    .into_iter()
-    .filter(|(switch, _)| {
-        let (gone, kept): (Vec<_>, Vec<_>) = seen.tokens.iter().partition(|token| goes(token));
-        gone.iter().any(|token| live(*switch, token)) && !kept.iter().any(|token| live(*switch, token))
-    })
-    .map(|(_, warning)| warning.to_owned())
-    .collect()
-}
-
 impl Tokens {
     /// A profile of the caller's organisation, read strongly.
     pub(crate) async fn see(&self, caller: &Caller, id: &ProfileId) -> Result<ProfileWithTokens, ApiError> {
         self.vault.profile(&caller.tenant, id).await?.ok_or_else(ApiError::not_found)
+    }
+
+    /// What no longer works when the tokens that `goes` names are gone: private messages live on the tokens of their
+    /// profile, acquisition on all that the organisation has at the network.
+    pub(crate) async fn lost(
+        &self,
+        caller: &Caller,
+        seen: &ProfileWithTokens,
+        goes: impl Fn(&Token) -> bool,
+    ) -> Result<Vec<String>, ApiError> {
+        let (now, mut warnings) = (self.clock.now(), Vec::new());
+        let (gone, kept): (Vec<_>, Vec<_>) = seen.tokens.iter().partition(|token| goes(token));
+        let reads = |token: &&Token| {
+            let mut capabilities = token.profile.kind().capabilities(token.token).iter();
+            let messages = capabilities.find(|row| row.usage == Use::PrivateMessages);
+            messages.is_some_and(|capability| token.permits(capability, now).is_ok())
+        };
+        if gone.iter().any(reads) && !kept.iter().any(reads) {
+            let warning = "It was the last valid token for private messages of this profile: they are no longer read.";
+            warnings.push(warning.to_owned());
+        }
+        if gone.iter().any(|token| acquires(token, now)) {
+            let network = seen.profile.kind.network();
+            let acquirers = self.vault.acquirers(&caller.tenant, network, now).await?;
+            if acquirers.iter().all(|other| gone.iter().any(|token| **token == *other)) {
+                let network = network.title();
+                warnings.push(format!(
+                    "It was the last valid token that acquisition at {network} lived on: acquisition stops, and posts are \
+                     lost for good until another account is connected and allowed."
+                ));
+            }
+        }
+        Ok(warnings)
     }
 
     /// Deletes a token and leaves its grant to be revoked; `None` when it is gone already.

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use shared::{
     access::{Caller, Operation, Relation, Subject},
     edge::{ApiError, Code, Json, Path, Problem, Query},
+    history::What,
     profile::{Network, ProfileId, Use},
     rule::{NoRule, Rule, RuleId, RuleOf, Topic},
 };
@@ -143,8 +144,9 @@ pub(crate) async fn create(
     let usage: Use = wanted.usage.parse().map_err(|_| ApiError::new(Code::UnsupportedUse, NEEDS_NO_RULE))?;
     let of = tokens.covered(&caller, usage, wanted.network, wanted.profile_ids).await?;
     let (id, created_at) = (RuleId::new(&tokens.random), tokens.clock.now());
-    let rule = Rule { id, topic, owner: caller.subject, created_at, of };
+    let rule = Rule { id, topic, owner: caller.subject.clone(), created_at, of };
     tokens.vault.put_rule(&caller.tenant, &rule).await?;
+    tokens.note(&caller, |event| event.to_rule(&rule.id), What::RuleCreated).await;
     Ok((StatusCode::CREATED, Answer(rule.into())))
 }
 
@@ -171,7 +173,9 @@ pub(crate) async fn change(
         return Err(ApiError::new(Code::InvalidRequest, "The body names nothing to change."));
     }
     let changed = tokens.vault.change_rule(&caller.tenant, &id, topic.as_ref(), of.as_ref()).await?;
-    changed.map(|rule| Answer(rule.into())).ok_or_else(ApiError::not_found)
+    let rule = changed.ok_or_else(ApiError::not_found)?;
+    tokens.note(&caller, |event| event.to_rule(&id), What::RuleChanged).await;
+    Ok(Answer(rule.into()))
 }
 
 /// Deletes a rule: no lease goes by it any more.
@@ -187,6 +191,7 @@ pub(crate) async fn delete(
 ) -> Result<Answer<RuleView>, ApiError> {
     let rule = tokens.own_rule(&caller, &id).await?;
     tokens.vault.delete_rule(&caller.tenant, &id).await?;
+    tokens.note(&caller, |event| event.to_rule(&id), What::RuleDeleted).await;
     Ok(Answer(rule.into()))
 }
 

@@ -13,6 +13,7 @@ use shared::{
     network::{Candidate, Hindrance},
     profile::{Kind, ProfileId, TokenKind},
     secret::{LinkSecret, SessionId},
+    settings::Settings,
     store::flows::Flow,
 };
 use utoipa::ToSchema;
@@ -52,6 +53,9 @@ pub(crate) struct SessionView {
     status: &'static str,
     kind: Kind,
     token: TokenKind,
+    /// The organisation's privacy statement, to be shown before the sign-in begins; null where it has set none.
+    #[schema(required)]
+    privacy_url: Option<String>,
     /// The profile that must be reauthenticated.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
@@ -84,7 +88,7 @@ impl From<Candidate> for CandidateView {
 }
 
 impl SessionView {
-    fn of(session: ConnectSession, now: Timestamp) -> Self {
+    fn of(session: ConnectSession, settings: Settings, now: Timestamp) -> Self {
         let status = match session.status {
             Status::Completed => "completed",
             Status::Failed => "failed",
@@ -102,6 +106,7 @@ impl SessionView {
             connect_url: None,
             expires_at: session.expires_at,
             status,
+            privacy_url: settings.privacy_url,
             kind: session.kind,
             token: session.token,
             profile_id: session.wanted.map(|wanted| wanted.profile),
@@ -172,9 +177,10 @@ pub(crate) async fn begin(
         granted: None,
         ending: None,
     };
+    let settings = tokens.vault.settings(&session.tenant, true).await?;
     tokens.flows.begin(&session).await?;
     let connect_url = format!("{}/oauth/start?ticket={}", tokens.public_url, ticket.expose());
-    let view = SessionView { connect_url: Some(connect_url), ..SessionView::of(session, now) };
+    let view = SessionView { connect_url: Some(connect_url), ..SessionView::of(session, settings, now) };
     Ok((StatusCode::CREATED, Answer(view)))
 }
 
@@ -198,7 +204,8 @@ pub(crate) async fn look(
     Path(id): Path<String>,
 ) -> Result<Answer<SessionView>, ApiError> {
     let flow = find(&tokens, &caller, id).await?;
-    Ok(Answer(SessionView::of(flow.session, tokens.clock.now())))
+    let settings = tokens.vault.settings(&caller.tenant, true).await?;
+    Ok(Answer(SessionView::of(flow.session, settings, tokens.clock.now())))
 }
 
 /// A session of the caller; everybody else's is not there.

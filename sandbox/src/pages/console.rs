@@ -9,15 +9,16 @@ use http::StatusCode;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use shared::profile::Network;
 
 use super::{
     Returned, SignedIn, World,
     api::{Api, Trouble},
-    connect_buttons, moment, page, people_buttons, person,
-    profile::{self, Profile},
-    see,
-    sessions::{self, Wish},
-    signing_in, signing_out, trouble, trouble_page,
+    connect_buttons,
+    departure::{Wish, depart},
+    moment, page, people_buttons, person,
+    profile::{self, Profile, state},
+    see, sessions, signing_in, signing_out, trouble, trouble_page,
 };
 use crate::Parts;
 
@@ -26,11 +27,27 @@ struct Notice {
     id: String,
     kind: String,
     /// The profile's.
-    name: String,
+    name: Option<String>,
+    network: Option<Network>,
+    detail: Option<String>,
     days_left: Option<i64>,
     reason: Option<String>,
     at: String,
     dismissed: bool,
+}
+
+/// How things stand, from `GET /v1/health`.
+#[derive(Deserialize)]
+struct Health {
+    networks: Vec<NetworkHealth>,
+}
+
+#[derive(Deserialize)]
+struct NetworkHealth {
+    network: Network,
+    acquisition: String,
+    valid_tokens: u32,
+    detail: Option<String>,
 }
 
 /// Which profiles to show.
@@ -171,11 +188,16 @@ async fn console(api: &Api<'_>, list: List, told: &Markup) -> Response {
     let person = api.person;
     let profiles = api.list::<Profile>(&["profiles"], &[("list", list.name())]).await;
     let notices = api.list::<Notice>(&["notices"], &[]).await;
+    let health = api.get::<Health>(&["health"]).await;
     let body = html! {
         h1 { "Console" }
         (told)
         @match &notices {
             Ok(items) => (notice_list(items)),
+            Err(failure) => (trouble(failure)),
+        }
+        @match &health {
+            Ok(health) => (acquisition(health)),
             Err(failure) => (trouble(failure)),
         }
         h2 { "Profiles" }
@@ -222,13 +244,28 @@ fn notice_list(notices: &[Notice]) -> Markup {
             h2 { "Notices" }
             @for notice in pending {
                 form.card.line method="post" action="/console" {
-                    span { b { (notice.name) } ", " (notice.kind.replace('_', " "))
+                    span { b { (notice.name.as_deref().or(notice.network.map(Network::title)).unwrap_or_default()) }
+                        ", " (notice.kind.replace('_', " "))
                         @if let Some(reason) = &notice.reason { ": " (reason.replace('_', " ")) }
                         @if let Some(days) = notice.days_left { ", days left: " (days) }
-                        " " span.soft { (moment(&notice.at)) } }
+                        " " span.soft { (moment(&notice.at)) }
+                        @if let Some(detail) = &notice.detail { br; span.soft { (detail) } } }
                     input type="hidden" name="notice" value=(notice.id);
                     button name="action" value="dismiss" { "Dismiss" }
                 }
+            }
+        }
+    }
+}
+
+fn acquisition(health: &Health) -> Markup {
+    html! {
+        @if !health.networks.is_empty() { h2 { "Acquisition" } }
+        @for NetworkHealth { network, acquisition, valid_tokens, detail } in &health.networks {
+            section.card {
+                h3 { (network.title()) " " (state(acquisition)) }
+                p { (valid_tokens) @if *valid_tokens == 1 { " token works and is allowed." } @else { " tokens work and are allowed." } }
+                @if let Some(detail) = detail { p { (detail) } }
             }
         }
     }
@@ -279,14 +316,6 @@ pub(super) enum Action {
     },
 }
 
-/// What follows what was done.
-enum Next {
-    /// Another page, so that reloading does not repeat it.
-    See(String),
-    /// What the API told of it.
-    Told(Markup),
-}
-
 pub(super) async fn act(State(parts): World, SignedIn(signed_in): SignedIn, Form(action): Form<Action>) -> Response {
     let action = match action {
         Action::SignIn { person: name, then, returned } => {
@@ -297,12 +326,8 @@ pub(super) async fn act(State(parts): World, SignedIn(signed_in): SignedIn, Form
         action => action,
     };
     let Some(person) = signed_in else { return see("/console").into_response() };
-    let api = Api { parts: &parts, person };
-    match perform(&api, action).await {
-        Ok(Next::See(address)) => see(&address).into_response(),
-        Ok(Next::Told(told)) => console(&api, List::All, &told).await,
-        Err(failure) => trouble_page(&parts, signed_in, &failure),
-    }
+    let answer = perform(&Api { parts: &parts, person }, action).await;
+    answer.unwrap_or_else(|failure| trouble_page(&parts, signed_in, &failure))
 }
 
 /// Back to the start page, or to the console with the session that came back.
@@ -314,43 +339,38 @@ fn after_sign_in(returned: &Returned, then: Option<&str>) -> Response {
     see(&format!("/console?{query}")).into_response()
 }
 
-/// Does what was asked through the API.
-async fn perform(api: &Api<'_>, action: Action) -> Result<Next, Trouble> {
-    let done = match action {
-        Action::Connect { kind, token } => {
-            return sessions::begin(api, Wish::Kind(&kind), &token).await.map(Next::See);
-        }
-        Action::Reauthenticate { profile, token } => {
-            return sessions::begin(api, Wish::Profile(&profile), &token).await.map(Next::See);
-        }
+/// Does what was asked through the API. What it tells of an end is shown at once; other changes lead to a page that can
+/// be reloaded.
+async fn perform(api: &Api<'_>, action: Action) -> Result<Response, Trouble> {
+    let (what, ended): (_, Ended) = match action {
+        Action::Connect { kind, token } => return depart(api, Wish::Kind(&kind), &token).await,
+        Action::Reauthenticate { profile, token } => return depart(api, Wish::Profile(&profile), &token).await,
         Action::Allow { profile, token, switch, to } => {
             let change = json!({ "allow": { switch: to == "on" } });
             api.patch::<Value>(&["profiles", &profile, "tokens", &token], &change).await?;
-            "?done=switched"
+            return Ok(see("/console?done=switched").into_response());
         }
         Action::Share { profile, to } => {
             let on = to == "on";
             let change = json!({ "shared_with": { "everybody": on } });
             api.patch::<Value>(&["profiles", &profile], &change).await?;
-            if on { "?done=shared" } else { "?done=unshared" }
-        }
-        Action::GiveUp { profile } => {
-            let given_up: GivenUp = api.patch(&["profiles", &profile], &json!({ "owner": false })).await?;
-            return Ok(Next::Told(given_up.ended.told("You gave the profile up, and your tokens of it ended")));
-        }
-        Action::DeleteToken { profile, token } => {
-            let ended: Ended = api.delete(&["profiles", &profile, "tokens", &token]).await?;
-            return Ok(Next::Told(ended.told("The token is deleted")));
-        }
-        Action::DeleteProfile { profile } => {
-            let ended: Ended = api.delete(&["profiles", &profile]).await?;
-            return Ok(Next::Told(ended.told("The profile is deleted, and its tokens with it")));
+            return Ok(see(if on { "/console?done=shared" } else { "/console?done=unshared" }).into_response());
         }
         Action::Dismiss { notice } => {
             api.post::<Value>(&["notices", &notice, "dismiss"], &json!({})).await?;
-            ""
+            return Ok(see("/console").into_response());
         }
-        Action::SignIn { .. } | Action::SignOut => "",
+        Action::SignIn { .. } | Action::SignOut => return Ok(see("/console").into_response()),
+        Action::GiveUp { profile } => {
+            let given_up: GivenUp = api.patch(&["profiles", &profile], &json!({ "owner": false })).await?;
+            ("You gave the profile up, and your tokens of it ended", given_up.ended)
+        }
+        Action::DeleteToken { profile, token } => {
+            ("The token is deleted", api.delete(&["profiles", &profile, "tokens", &token]).await?)
+        }
+        Action::DeleteProfile { profile } => {
+            ("The profile is deleted, and its tokens with it", api.delete(&["profiles", &profile]).await?)
+        }
     };
-    Ok(Next::See(format!("/console{done}")))
+    Ok(console(api, List::All, &ended.told(what)).await)
 }

@@ -167,7 +167,7 @@ fn switches(profile: &Profile, token: &Token) -> impl Iterator<Item = Switch> {
     profile.kind.capabilities(token.kind).iter().filter_map(|capability| capability.switch)
 }
 
-fn state(state: &str) -> Markup {
+pub(super) fn state(state: &str) -> Markup {
     html! { span.state data-state=(state) { (state.replace('_', " ")) } }
 }
 

@@ -14,9 +14,8 @@ use serde::Deserialize;
 use super::{
     SignedIn, World,
     api::Api,
-    page, people_buttons, person, see,
-    sessions::{self, Wish},
-    signing_in, trouble_page,
+    departure::{Wish, depart},
+    page, people_buttons, person, see, signing_in, trouble_page,
 };
 
 #[derive(Deserialize)]
@@ -60,10 +59,8 @@ pub(super) struct Begin {
 
 pub(super) async fn begin(State(parts): World, Form(Begin { person: name, profile, token }): Form<Begin>) -> Response {
     let Some(person) = person(&name) else { return see("/reauthenticate").into_response() };
-    let answer = match sessions::begin(&Api { parts: &parts, person }, Wish::Profile(&profile), kind_of(&token)).await {
-        Ok(connect_url) => see(&connect_url).into_response(),
-        Err(failure) => trouble_page(&parts, Some(person), &failure),
-    };
+    let answer = depart(&Api { parts: &parts, person }, Wish::Profile(&profile), kind_of(&token)).await;
+    let answer = answer.unwrap_or_else(|failure| trouble_page(&parts, Some(person), &failure));
     signing_in(person, answer)
 }
 

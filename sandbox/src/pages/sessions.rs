@@ -1,4 +1,4 @@
-//! Connect sessions as a browser lives through them: begun by a button, brought back by the network, completed here.
+//! Connect sessions that came back from the network: what they ended with, and their completion.
 //!
 //! Where one sign-in can connect several profiles, a form asks which. What the API refuses is said above the same form,
 //! still ticked, so that nobody signs in twice for a slip.
@@ -20,17 +20,6 @@ use super::{
     moment, page, see, trouble, trouble_page,
 };
 
-/// What is to be connected: any account of a kind, or that of a profile.
-pub(super) enum Wish<'a> {
-    Kind(&'a str),
-    Profile(&'a str),
-}
-
-#[derive(Deserialize)]
-struct Begun {
-    connect_url: String,
-}
-
 #[derive(Deserialize)]
 pub(super) struct Session {
     kind: Kind,
@@ -51,16 +40,6 @@ pub(super) struct Candidate {
 #[derive(Deserialize)]
 struct Ending {
     detail: String,
-}
-
-/// Begins a session that leads back to the console; the address to send the browser to.
-pub(super) async fn begin(api: &Api<'_>, wish: Wish<'_>, token: &str) -> Result<String, Trouble> {
-    let (name, value) = match wish {
-        Wish::Kind(kind) => ("kind", kind),
-        Wish::Profile(profile) => ("profile_id", profile),
-    };
-    let wish = json!({ name: value, "token": token, "return_url": format!("{}/console", api.parts.url) });
-    Ok(api.post::<Begun>(&["connect-sessions"], &wish).await?.connect_url)
 }
 
 pub(super) async fn look(api: &Api<'_>, session: &str) -> Result<Session, Trouble> {

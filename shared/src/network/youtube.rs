@@ -7,7 +7,7 @@
 //! <https://developers.google.com/youtube/v3/docs/errors>
 
 use http::{Method, StatusCode};
-use jiff::{SignedDuration, Timestamp, Unit, Zoned, tz::TimeZone};
+use jiff::{SignedDuration, Timestamp, tz::TimeZone};
 use secrecy::{ExposeSecret as _, SecretString};
 use serde::Deserialize;
 use url::Url;
@@ -324,12 +324,10 @@ fn judge(answer: &Answer, now: Timestamp) -> Result<(), Failure> {
 /// The seconds until midnight in California, where a project's quota begins anew.
 fn until_the_quota_is_new(now: Timestamp) -> u32 {
     const HOUR: u32 = 60 * 60;
-    let seconds = TimeZone::posix("PST8PDT,M3.2.0,M11.1.0").and_then(|pacific| {
-        let here: Zoned = now.to_zoned(pacific);
-        let midnight = here.tomorrow()?.start_of_day()?;
-        midnight.timestamp().since(now)?.total(Unit::Second)
-    });
-    seconds.map_or(HOUR, |seconds| seconds as u32)
+    let midnight = TimeZone::posix("PST8PDT,M3.2.0,M11.1.0")
+        .and_then(|pacific| now.to_zoned(pacific).tomorrow()?.start_of_day())
+        .map(|midnight| midnight.timestamp().as_second());
+    midnight.map_or(HOUR, |midnight| u32::try_from(midnight - now.as_second()).unwrap_or(HOUR))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
-//! What is to be said to a person: notices in the product, and an outbox that is mailed.
+//! What is to be said to somebody: notices in the product, and an outbox that is mailed.
 //!
+//! A person is told of their own tokens, and a tenant's administrators, as one recipient, of all of them.
 //! A step of a token, its notice and its outbox entry are written in one transaction, under keys
 //! that name the step, so that nothing is said twice whatever is retried. A mail is *pending*,
 //! then *sending* (a conditional write, before the mail service is asked), then sent: an answer
@@ -16,26 +17,69 @@ use super::{
 };
 use crate::{
     access::{Subject, TenantId},
-    profile::{ProfileId, TokenKind},
+    health::Colour,
+    history::{Event, What},
+    profile::{Network, ProfileId, TokenKind},
+    settings::Settings,
     token::{Aged, Ladder, Step, Token, TokenId},
 };
 
-/// A person gets at most one mail in this time.
+/// A recipient gets at most one mail in this time.
 pub const MAIL_INTERVAL: SignedDuration = SignedDuration::from_hours(1);
 /// A mail that was begun and not heard of for so long counts as sent.
 const SENDING_LIMIT: SignedDuration = SignedDuration::from_mins(10);
 /// How long a notice is shown.
 const NOTICE_KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
 
-/// Something that a person is told.
+/// To whom something is said.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Recipient {
+    /// One person.
+    Person(Subject),
+    /// The tenant's administrators, all of them at once.
+    Administrators,
+}
+
+/// Something that somebody is told.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Notice {
-    /// Its id among the person's notices.
+    /// Its id among the recipient's notices.
     pub id: String,
+    /// What it is about.
+    #[serde(flatten)]
+    pub about: About,
+    /// When it was written.
+    pub at: Timestamp,
+    /// Whether it was put aside.
+    #[serde(default)]
+    pub dismissed: bool,
+    /// Whether the administrators are mailed the same: a person who is one of them is not mailed it twice.
+    #[serde(default)]
+    pub to_administrators: bool,
+}
+
+/// What a notice is about.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "about", rename_all = "snake_case")]
+pub enum About {
+    /// Something happened to a token.
+    Token(OfToken),
+    /// Acquisition at a network got worse.
+    Acquisition {
+        /// The network.
+        network: Network,
+        /// How it stands now.
+        colour: Colour,
+    },
+}
+
+/// What happened to a token.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct OfToken {
     /// What happened.
     #[serde(flatten)]
     pub step: Step,
-    /// The profile, its name, and the token.
+    /// The profile.
     pub profile: ProfileId,
     /// The profile's name.
     pub name: String,
@@ -43,14 +87,25 @@ pub struct Notice {
     pub token: TokenKind,
     /// The token.
     pub token_id: TokenId,
-    /// When it was written.
-    pub at: Timestamp,
-    /// Whether the person has put it aside.
-    #[serde(default)]
-    pub dismissed: bool,
+    /// Whose it is.
+    pub owner: Subject,
 }
 
-/// A person's outbox.
+impl About {
+    /// Whether a newer notice of `other` says all that is left to say of this.
+    #[must_use]
+    pub fn is_superseded_by(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Token(this), Self::Token(other)) => {
+                (&this.profile, &this.token_id) == (&other.profile, &other.token_id)
+            }
+            (Self::Acquisition { network: this, .. }, Self::Acquisition { network: other, .. }) => this == other,
+            (Self::Token(_), Self::Acquisition { .. }) | (Self::Acquisition { .. }, Self::Token(_)) => false,
+        }
+    }
+}
+
+/// A recipient's outbox.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Outbox {
     /// When the last mail went out.
@@ -97,7 +152,7 @@ pub enum Sent {
 }
 
 impl Vault {
-    /// Writes down what time did to a token, and tells its owner: all of it, once.
+    /// Writes down what time did to a token, and tells its owner and the administrators: all of it, once.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the row changed since it was read.
@@ -106,7 +161,7 @@ impl Vault {
         key: &TokenKey,
         token: &Token,
         aged: Aged,
-        ladder: &Ladder,
+        settings: &Settings,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let next = Token { state: aged.state, considered_at: now, ..token.clone() };
@@ -115,10 +170,13 @@ impl Vault {
             .when("considered_at", "=", value(&token.considered_at)?)
             .set_all(write(&next.state)?)
             .set("considered_at", value(&now)?);
-        let change = self.schedule(change, key, &next, ladder);
+        let change = self.schedule(change, key, &next, &settings.ladder);
         let mut items = vec![change.in_transaction(&self.table, token_key(key))?];
         if let Some((step, at)) = aged.step {
-            items.extend(self.telling_of(key, token, step, at, now)?);
+            items.extend(self.telling_of(key, token, step, at, settings, now)?);
+        }
+        if aged.state.is_over() {
+            items.extend(self.watching(key, token, now)?);
         }
         transact(&self.client, items).await
     }
@@ -133,7 +191,7 @@ impl Vault {
         change.carry_out(&self.client, &self.table, token_key(key)).await.map(drop)
     }
 
-    /// What tells a token's owner of `step`, which was due at `at`: for the transaction that changes the token's row.
+    /// What tells a token's owner and the administrators of `step`, which was due at `at`: for the transaction that changes the token's row.
     ///
     /// A step of the ladder carries its own moment, so its key is the same whoever writes it. A death has none but
     /// the one at which it was found: it is told once because the change of the row beside it is conditional on that
@@ -144,43 +202,69 @@ impl Vault {
         token: &Token,
         step: Step,
         at: Timestamp,
+        settings: &Settings,
         now: Timestamp,
     ) -> Result<Vec<TransactWriteItem>, StoreError> {
-        let (tenant, person) = (&key.tenant, &token.owner);
-        let notice = Notice {
-            id: notice_id(key, step, at),
+        let of_token = OfToken {
             step,
             profile: key.profile.clone(),
             name: token.name.clone(),
             token: token.token,
             token_id: key.token.clone(),
+            owner: token.owner.clone(),
+        };
+        let notice = Notice {
+            id: notice_id(key, step, at),
+            about: About::Token(of_token),
             at: now,
             dismissed: false,
+            to_administrators: !settings.administrators.is_empty(),
         };
-        let row = write(&notice)?;
-        let mut shown = row.clone();
-        shown.extend(row_key(format!("T#{tenant}"), notice_sort_key(person, &notice.id)));
-        shown.insert("ttl".to_owned(), number((now + NOTICE_KEPT).as_second()));
-        let mut mailed = row;
-        mailed.extend(row_key(outbox_partition(tenant, person), format!("ENTRY#{}", notice.id)));
-        let head = Change::new()
-            .add("arrivals", number(1))
-            .set("due_shard", text(self.shards.of(&outbox_partition(tenant, person))))
-            .set("due_at", number(now.as_second()));
-        Ok(vec![
-            put_in_transaction(&self.table, shown)?,
-            put_in_transaction(&self.table, mailed)?,
-            head.in_transaction(&self.table, outbox_key(tenant, person))?,
-        ])
+        let mut items = self.telling(&key.tenant, &Recipient::Person(token.owner.clone()), &notice)?;
+        items.extend(self.telling(&key.tenant, &Recipient::Administrators, &notice)?);
+        let (what, reason) = match step {
+            Step::Warning { .. } => (What::Warned, None),
+            Step::Expired { .. } => (What::Expired, None),
+            Step::Dead { reason, .. } => (What::Died, Some(reason)),
+        };
+        let event = Event { reason, ..Event::new(what, now).to_token(&key.profile, &key.token) };
+        items.push(self.recording(&key.tenant, &event)?);
+        Ok(items)
     }
 
-    /// A person's outbox, read strongly.
+    /// What shows a notice to a recipient and has it mailed, for a transaction. Administrators of whom there is no
+    /// address are shown it alone.
+    pub(super) fn telling(
+        &self,
+        tenant: &TenantId,
+        to: &Recipient,
+        notice: &Notice,
+    ) -> Result<Vec<TransactWriteItem>, StoreError> {
+        let row = write(notice)?;
+        let mut shown = row.clone();
+        shown.extend(row_key(format!("T#{tenant}"), notice_sort_key(to, &notice.id)));
+        shown.insert("ttl".to_owned(), number((notice.at + NOTICE_KEPT).as_second()));
+        let mut items = vec![put_in_transaction(&self.table, shown)?];
+        if *to != Recipient::Administrators || notice.to_administrators {
+            let mut mailed = row;
+            mailed.extend(row_key(outbox_partition(tenant, to), format!("ENTRY#{}", notice.id)));
+            let head = Change::new()
+                .add("arrivals", number(1))
+                .set("due_shard", text(self.shards.of(&outbox_partition(tenant, to))))
+                .set("due_at", number(notice.at.as_second()));
+            items.push(put_in_transaction(&self.table, mailed)?);
+            items.push(head.in_transaction(&self.table, outbox_key(tenant, to))?);
+        }
+        Ok(items)
+    }
+
+    /// A recipient's outbox, read strongly.
     ///
     /// # Errors
     /// When the table does not answer or a row cannot be read.
-    pub async fn outbox(&self, tenant: &TenantId, person: &Subject) -> Result<Outbox, StoreError> {
+    pub async fn outbox(&self, tenant: &TenantId, to: &Recipient) -> Result<Outbox, StoreError> {
         let (mut outbox, mut entries) = (Outbox::default(), Vec::new());
-        for row in partition(&self.client, &self.table, outbox_partition(tenant, person)).await? {
+        for row in partition(&self.client, &self.table, outbox_partition(tenant, to)).await? {
             match key_part(&row, "sk").map(str::to_owned) {
                 Some(sk) if sk.starts_with("ENTRY#") => match read(row) {
                     Ok(notice) => entries.push((sk, notice)),
@@ -201,7 +285,7 @@ impl Vault {
     pub async fn begin_mail(
         &self,
         tenant: &TenantId,
-        person: &Subject,
+        to: &Recipient,
         outbox: &Outbox,
         entries: &[String],
         now: Timestamp,
@@ -214,7 +298,7 @@ impl Vault {
         };
         let change = change.set("sending", value(&sending)?).set("due_at", number((now + SENDING_LIMIT).as_second()));
         // as a transaction, whose repetition after a lost answer is no conflict with itself
-        transact(&self.client, vec![change.in_transaction(&self.table, outbox_key(tenant, person))?]).await
+        transact(&self.client, vec![change.in_transaction(&self.table, outbox_key(tenant, to))?]).await
     }
 
     /// Ends the mail that was begun at `since`: its entries are gone.
@@ -224,7 +308,7 @@ impl Vault {
     pub async fn end_mail(
         &self,
         tenant: &TenantId,
-        person: &Subject,
+        to: &Recipient,
         sending: &Sending,
         sent: Sent,
         now: Timestamp,
@@ -239,11 +323,9 @@ impl Vault {
             Sent::Accepted => head,
             Sent::Unanswered => head.add("unanswered", number(1)),
         };
-        let mut items = vec![head.in_transaction(&self.table, outbox_key(tenant, person))?];
+        let mut items = vec![head.in_transaction(&self.table, outbox_key(tenant, to))?];
         for entry in &sending.entries {
-            items.push(
-                Change::new().delete_in_transaction(&self.table, row_key(outbox_partition(tenant, person), entry))?,
-            );
+            items.push(Change::new().delete_in_transaction(&self.table, row_key(outbox_partition(tenant, to), entry))?);
         }
         transact(&self.client, items).await
     }
@@ -255,7 +337,7 @@ impl Vault {
     pub async fn take_back_mail(
         &self,
         tenant: &TenantId,
-        person: &Subject,
+        to: &Recipient,
         sending: &Sending,
         again: Timestamp,
     ) -> Result<(), StoreError> {
@@ -263,7 +345,7 @@ impl Vault {
             .when("sending.since", "=", value(&sending.since)?)
             .remove("sending")
             .set("due_at", number(again.as_second()));
-        change.carry_out(&self.client, &self.table, outbox_key(tenant, person)).await.map(drop)
+        change.carry_out(&self.client, &self.table, outbox_key(tenant, to)).await.map(drop)
     }
 
     /// Lets the outbox rest: until `again`, or until something is put into it.
@@ -273,7 +355,7 @@ impl Vault {
     pub async fn rest_outbox(
         &self,
         tenant: &TenantId,
-        person: &Subject,
+        to: &Recipient,
         outbox: &Outbox,
         stale: &[String],
         again: Option<Timestamp>,
@@ -283,28 +365,26 @@ impl Vault {
             .when("arrivals", "=", number(outbox.arrivals))
             .put("due_at", again.map(|at| number(at.as_second())));
         let head = if again.is_none() { head.remove("due_shard") } else { head };
-        let mut items = vec![head.in_transaction(&self.table, outbox_key(tenant, person))?];
+        let mut items = vec![head.in_transaction(&self.table, outbox_key(tenant, to))?];
         for entry in stale {
-            items.push(
-                Change::new().delete_in_transaction(&self.table, row_key(outbox_partition(tenant, person), entry))?,
-            );
+            items.push(Change::new().delete_in_transaction(&self.table, row_key(outbox_partition(tenant, to), entry))?);
         }
         transact(&self.client, items).await
     }
 
-    /// A person's notices, newest first, before `before`.
+    /// A recipient's notices, newest first, before `before`.
     ///
     /// # Errors
     /// When the table does not answer or a row cannot be read.
     pub async fn notices(
         &self,
         tenant: &TenantId,
-        person: &Subject,
+        to: &Recipient,
         before: Option<&str>,
         limit: i32,
     ) -> Result<(Vec<Notice>, Option<String>), StoreError> {
-        let prefix = notice_sort_key(person, "");
-        let start = before.map(|id| row_key(format!("T#{tenant}"), notice_sort_key(person, id)));
+        let prefix = notice_sort_key(to, "");
+        let start = before.map(|id| row_key(format!("T#{tenant}"), notice_sort_key(to, id)));
         let answer = self
             .client
             .query()
@@ -328,8 +408,8 @@ impl Vault {
     ///
     /// # Errors
     /// When the table does not answer or the row cannot be read.
-    pub async fn dismiss(&self, tenant: &TenantId, person: &Subject, id: &str) -> Result<Option<Notice>, StoreError> {
-        let key = row_key(format!("T#{tenant}"), notice_sort_key(person, id));
+    pub async fn dismiss(&self, tenant: &TenantId, to: &Recipient, id: &str) -> Result<Option<Notice>, StoreError> {
+        let key = row_key(format!("T#{tenant}"), notice_sort_key(to, id));
         let change = Change::new().when_exists("pk").set("dismissed", AttributeValue::Bool(true));
         match change.carry_out(&self.client, &self.table, key).await {
             Ok(item) => read(item).map(Some),
@@ -349,28 +429,30 @@ fn notice_id(key: &TokenKey, step: Step, at: Timestamp) -> String {
     format!("{:011}_{}_{}_{step}", at.as_second(), key.profile, key.token)
 }
 
-fn notice_sort_key(person: &Subject, id: &str) -> String {
-    format!("NOTICE#{}#{id}", person.encoded())
+/// No subject is encoded as `*`.
+fn notice_sort_key(to: &Recipient, id: &str) -> String {
+    match to {
+        Recipient::Person(person) => format!("NOTICE#{}#{id}", person.encoded()),
+        Recipient::Administrators => format!("NOTICE#*#{id}"),
+    }
 }
 
-fn outbox_partition(tenant: &TenantId, person: &Subject) -> String {
-    format!("T#{tenant}#O#{person}")
+fn outbox_partition(tenant: &TenantId, to: &Recipient) -> String {
+    match to {
+        Recipient::Person(person) => format!("T#{tenant}#O#{person}"),
+        Recipient::Administrators => format!("T#{tenant}#ADMINISTRATORS"),
+    }
 }
 
-fn outbox_key(tenant: &TenantId, person: &Subject) -> Item {
-    row_key(outbox_partition(tenant, person), "OUTBOX")
+fn outbox_key(tenant: &TenantId, to: &Recipient) -> Item {
+    row_key(outbox_partition(tenant, to), "OUTBOX")
 }
 
 /// Whose outbox a row's key names.
-pub(super) fn owner_of(item: &Item) -> Option<(TenantId, Subject)> {
-    let (tenant, person) = key_part(item, "pk")?.strip_prefix("T#")?.split_once("#O#")?;
-    (key_part(item, "sk") == Some("OUTBOX")).then_some(())?;
-    Some((tenant.parse().ok()?, person.parse().ok()?))
-}
-
-/// Whether `text` can be a notice's id: nothing that reaches into another key.
-#[must_use]
-pub fn is_notice_id(text: &str) -> bool {
-    let harmless = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'_' | b'-' | b'.');
-    !text.is_empty() && text.len() <= 1000 && text.bytes().all(harmless)
+pub(super) fn owner_of(item: &Item) -> Option<(TenantId, Recipient)> {
+    let partition = key_part(item, "pk")?.strip_prefix("T#").filter(|_| key_part(item, "sk") == Some("OUTBOX"))?;
+    if let Some((tenant, person)) = partition.split_once("#O#") {
+        return Some((tenant.parse().ok()?, Recipient::Person(person.parse().ok()?)));
+    }
+    Some((partition.strip_suffix("#ADMINISTRATORS")?.parse().ok()?, Recipient::Administrators))
 }

@@ -327,6 +327,9 @@ impl Vault {
             let gone = Change::new().when("generation", "=", number(token.generation));
             items.push(gone.delete_in_transaction(&self.table, token_key(&key))?);
             items.push(flows.revoking(&revocation, at)?);
+            if token.allow.search_acquisition {
+                items.push(self.pooling(&key, at)?);
+            }
             parted.tokens.push(key.token);
             parted.revocations.push(revocation);
         }

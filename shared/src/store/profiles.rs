@@ -5,7 +5,10 @@
 //! replaces: either all of it happened or nothing did. Owner and switches are written only where
 //! they are missing, so reauthenticating can never change them.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, atomic::AtomicU32},
+};
 
 use aws_config::SdkConfig;
 use aws_sdk_dynamodb::{
@@ -18,7 +21,9 @@ use serde::{Deserialize, Serialize};
 use super::{
     Change, DueCursor, Item, Shards, StoreError, by_account, client,
     flows::{Flows, Revocation, account_key, read_grant, sealed_fields},
-    key_part, number, read, text, transact, unavailable, value, write,
+    key_part, number,
+    outbox::Recipient,
+    read, text, transact, unavailable, value, write,
 };
 use crate::{
     access::{Person, Relation, Sharing, Subject, TenantId},
@@ -81,10 +86,14 @@ pub struct Page {
 pub enum DueRow {
     /// A token whose time has done something to it.
     Token(TokenKey),
-    /// A person's outbox.
-    Outbox(TenantId, Subject),
+    /// An outbox.
+    Outbox(TenantId, Recipient),
     /// The removal of a user that is not finished.
     Removal(TenantId, Subject),
+    /// Settings whose ladder changed.
+    Settings(TenantId),
+    /// Acquisition at a network, which may have got better or worse.
+    Acquisition(TenantId, Network),
 }
 
 /// A token that may be leased, as an index knew it a moment ago.
@@ -144,13 +153,15 @@ pub struct Vault {
     pub(super) client: Client,
     pub(super) table: String,
     pub(super) shards: Shards,
+    /// How many lines of history this process has written.
+    pub(super) lines: Arc<AtomicU32>,
 }
 
 impl Vault {
     /// The table with this name.
     #[must_use]
     pub fn new(aws: &SdkConfig, table: &str, shards: Shards) -> Self {
-        Self { client: client(aws), table: table.to_owned(), shards }
+        Self { client: client(aws), table: table.to_owned(), shards, lines: Arc::default() }
     }
 
     /// A profile with its tokens, read strongly.
@@ -300,8 +311,9 @@ impl Vault {
                 .add("attached", number(1));
             items.push(profile.in_transaction(&self.table, profile_key(&key.tenant, &key.profile))?);
             items.push(self.attaching(&key, token, grant, *replaced, ladder)?);
-            if let Some((_, Some(revocation))) = replaced {
-                items.push(flows.revoking(revocation, now)?);
+            if let Some((before, revocation)) = replaced {
+                items.extend(revocation.map(|revocation| flows.revoking(revocation, now)).transpose()?);
+                items.extend(self.watching(&key, &before.token, now)?);
             }
         }
         transact(&self.client, items).await
@@ -352,6 +364,7 @@ impl Vault {
         before: &Token,
         switches: &[(Switch, bool)],
         ladder: &Ladder,
+        now: Timestamp,
     ) -> Result<Token, StoreError> {
         let network = key.profile.kind().network();
         let mut next = before.clone();
@@ -370,7 +383,12 @@ impl Vault {
         }
         // what may be used is looked after
         let change = self.schedule(change, key, &next, ladder);
-        read(change.carry_out(&self.client, &self.table, token_key(key)).await?)
+        if !switches.iter().any(|(switch, _)| *switch == Switch::SearchAcquisition) {
+            return read(change.carry_out(&self.client, &self.table, token_key(key)).await?);
+        }
+        let turned = change.in_transaction(&self.table, token_key(key))?;
+        transact(&self.client, vec![turned, self.pooling(key, now)?]).await?;
+        self.token(key).await?.map(|held| held.token).ok_or(StoreError::Conflict)
     }
 
     /// Deletes a token and leaves its grant to be revoked from `at` on.
@@ -388,7 +406,11 @@ impl Vault {
         let delete = Change::new()
             .when("generation", "=", number(token.generation))
             .delete_in_transaction(&self.table, token_key(key))?;
-        transact(&self.client, vec![delete, flows.revoking(revocation, at)?]).await
+        let mut items = vec![delete, flows.revoking(revocation, at)?];
+        if token.allow.search_acquisition {
+            items.push(self.pooling(key, at)?);
+        }
+        transact(&self.client, items).await
     }
 
     /// Whether a token of any tenant lives on what this login granted to this app.
@@ -479,17 +501,16 @@ pub(super) fn read_held(tenant: &TenantId, item: Item) -> Result<Held, StoreErro
 }
 
 fn due_row(item: &Item) -> Option<DueRow> {
-    if let Some((tenant, subject)) = super::outbox::owner_of(item) {
-        return Some(DueRow::Outbox(tenant, subject));
-    }
-    if let Some((tenant, subject)) = super::ownership::removal_of(item) {
-        return Some(DueRow::Removal(tenant, subject));
-    }
-    token_key_of(item).map(DueRow::Token)
+    let outbox = super::outbox::owner_of(item).map(|(tenant, to)| DueRow::Outbox(tenant, to));
+    let removal = || super::ownership::removal_of(item).map(|(tenant, person)| DueRow::Removal(tenant, person));
+    let settings = || super::settings::owner_of(item).map(DueRow::Settings);
+    let watch = || super::acquisition::watched_by(item).map(|(tenant, network)| DueRow::Acquisition(tenant, network));
+    let token = || token_key_of(item).map(DueRow::Token);
+    outbox.or_else(removal).or_else(settings).or_else(watch).or_else(token)
 }
 
 /// The token that a row's key names.
-fn token_key_of(item: &Item) -> Option<TokenKey> {
+pub(super) fn token_key_of(item: &Item) -> Option<TokenKey> {
     let (tenant, profile) = key_part(item, "pk")?.strip_prefix("T#")?.split_once("#P#")?;
     let token = key_part(item, "sk")?.strip_prefix("TOKEN#")?;
     Some(TokenKey { tenant: tenant.parse().ok()?, profile: profile.parse().ok()?, token: token.parse().ok()? })

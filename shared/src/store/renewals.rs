@@ -127,7 +127,7 @@ impl Vault {
             // one failure is nobody's concern: only steps that are still to come speak
             let next = Token { expires_at: Some(end), considered_at: now, ..token.clone() };
             change = change.set("expires_at", value(&end)?).set("considered_at", value(&now)?);
-            change = self.schedule(change, key, &next, &Ladder::default());
+            change = self.schedule(change, key, &next, &self.ladder_of(key, &next).await?);
         }
         let change = change
             .put("attempt", attempt.map(value).transpose()?)
@@ -146,8 +146,8 @@ impl Vault {
             .set("fence", number(held.renewal.fence.max(candidate) + 1))
             .remove(&candidate_name(candidate))
             .remove("attempt");
-        let change = self.renewed(change, key, held, renewed)?;
-        self.step(key, change, |row| row.token.generation == candidate).await
+        let change = self.renewed(change, key, held, renewed).await?;
+        self.step_watched(key, held, change, |row| row.token.generation == candidate).await
     }
 
     /// Puts the answer that an attempt brought where it belongs: it is committed, or kept as a candidate when the
@@ -161,7 +161,7 @@ impl Vault {
         let change = Change::new().when("fence", "=", number(attempt)).when("generation", "<", number(attempt));
         // this answer proves that its refresh token was the living one: what came before is not needed any more
         let change = without_candidates(change, held);
-        let change = self.renewed(change.remove("attempt"), key, held, renewed)?;
+        let change = self.renewed(change.remove("attempt"), key, held, renewed).await?;
         match self.step(key, change, |row| row.token.generation == attempt).await? {
             Stepped::Done(row) => return Ok(Placed::Committed(row)),
             Stepped::Changed(None) => return Ok(Placed::Replaced),
@@ -187,7 +187,7 @@ impl Vault {
         }
     }
 
-    /// Writes down that the network proved the credential dead, and tells its owner, once.
+    /// Writes down that the network proved the credential dead, and tells its owner and the administrators, once.
     ///
     /// # Errors
     /// [`StoreError::Conflict`] when the row changed since it was read, or a candidate has come: look again.
@@ -204,10 +204,13 @@ impl Vault {
         };
         let next = Token { state, ..held.token.clone() };
         let change = change.remove("cooling_until").set_all(write(&state)?);
+        // nothing of it is due any more, by any ladder
         let change = self.schedule(change, key, &next, &Ladder::default());
         let mut items = vec![change.in_transaction(&self.table, token_key(key))?];
         let step = Step::Dead { reason, generation: next.generation };
-        items.extend(self.telling_of(key, &next, step, now, now)?);
+        let settings = self.settings(&key.tenant, false).await?;
+        items.extend(self.telling_of(key, &next, step, now, &settings, now)?);
+        items.extend(self.watching(key, &next, now)?);
         transact(&self.client, items).await
     }
 
@@ -246,8 +249,13 @@ impl Vault {
             value(&held.token.considered_at)?,
         );
         let change = said(change, terms)?.put("check_at", check_at.as_ref().map(value).transpose()?);
-        let change = self.schedule(change, key, &next, &Ladder::default());
-        self.step(key, change, |_| false).await
+        let change = self.schedule(change, key, &next, &self.ladder_of(key, &next).await?);
+        let changed = !terms.scopes.is_empty() && terms.scopes != held.token.scopes;
+        if changed {
+            self.step_watched(key, held, change, |_| false).await
+        } else {
+            self.step(key, change, |_| false).await
+        }
     }
 
     /// Takes the right to ask the network about this token; at most once in `pause`, whoever asks.
@@ -273,7 +281,13 @@ impl Vault {
     }
 
     /// The grant and what was said of it; a token whose answer had been lost lives again.
-    fn renewed(&self, change: Change, key: &TokenKey, held: &Held, renewed: &Renewed) -> Result<Change, StoreError> {
+    async fn renewed(
+        &self,
+        change: Change,
+        key: &TokenKey,
+        held: &Held,
+        renewed: &Renewed,
+    ) -> Result<Change, StoreError> {
         let change = change
             .set("sealed", sealed_fields(&renewed.grant))
             .set("generation", number(renewed.grant.place.generation))
@@ -301,7 +315,38 @@ impl Vault {
             }
             None => change,
         };
-        Ok(self.schedule_anew(change, key, held, &next, &Ladder::default()))
+        let ladder = self.ladder_of(key, &next).await?;
+        Ok(self.schedule_anew(change, key, held, &next, &ladder))
+    }
+
+    /// The ladder by which a token's steps are counted: asked for where there is an end to count down to.
+    async fn ladder_of(&self, key: &TokenKey, token: &Token) -> Result<Ladder, StoreError> {
+        match token.expires_at {
+            Some(_) => Ok(self.settings(&key.tenant, false).await?.ladder),
+            None => Ok(Ladder::default()),
+        }
+    }
+
+    /// As [`Self::step`], where acquisition at the network may be better or worse afterwards: it is looked at by the next
+    /// sweep.
+    async fn step_watched(
+        &self,
+        key: &TokenKey,
+        held: &Held,
+        change: Change,
+        mine: impl FnOnce(&Held) -> bool,
+    ) -> Result<Stepped, StoreError> {
+        let Some(watching) = self.watching(key, &held.token, Timestamp::UNIX_EPOCH)? else {
+            return self.step(key, change, mine).await;
+        };
+        let stepped = transact(&self.client, vec![change.in_transaction(&self.table, token_key(key))?, watching]).await;
+        let seen = self.token(key).await?.map(Box::new);
+        match (stepped, seen) {
+            (Ok(()), Some(row)) => Ok(Stepped::Done(row)),
+            (Err(StoreError::Conflict), Some(row)) if mine(&row) => Ok(Stepped::Done(row)),
+            (Ok(()) | Err(StoreError::Conflict), seen) => Ok(Stepped::Changed(seen)),
+            (Err(error), _) => Err(error),
+        }
     }
 
     async fn step(

@@ -1,4 +1,4 @@
-//! What changes rarely, remembered for a few seconds, so that a warm lease reads what it must and nothing more.
+//! What changes rarely, remembered for a few seconds, so that what runs often reads what it must and nothing more.
 
 use std::{
     collections::HashMap,
@@ -14,7 +14,7 @@ const KEPT: SignedDuration = SignedDuration::from_secs(5);
 const CAPACITY: usize = 1_000;
 
 /// A memory of what was read last under a key.
-pub(crate) struct Recent<K, V>(Mutex<HashMap<K, (Timestamp, V)>>);
+pub struct Recent<K, V>(Mutex<HashMap<K, (Timestamp, V)>>);
 
 impl<K, V> Default for Recent<K, V> {
     fn default() -> Self {
@@ -25,7 +25,10 @@ impl<K, V> Default for Recent<K, V> {
 impl<K: Eq + Hash, V: Clone> Recent<K, V> {
     /// What was read under `key` a moment ago, or what `read` reads now. That there is nothing is not remembered: it
     /// may have been made since.
-    pub(crate) async fn get<E>(
+    ///
+    /// # Errors
+    /// What `read` failed with.
+    pub async fn get<E>(
         &self,
         key: K,
         now: Timestamp,
@@ -49,7 +52,7 @@ impl<K: Eq + Hash, V: Clone> Recent<K, V> {
     }
 
     /// Forgets what was read under `key`: it is known to have changed.
-    pub(crate) fn forget(&self, key: &K) {
+    pub fn forget(&self, key: &K) {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).remove(key);
     }
 }
