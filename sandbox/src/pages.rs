@@ -9,7 +9,9 @@ mod api;
 mod console;
 mod departure;
 mod mail;
+mod profile;
 mod reauthenticate;
+mod sessions;
 mod start;
 
 use std::{convert::Infallible, sync::Arc};
@@ -21,7 +23,7 @@ use axum::{
     routing::get,
 };
 use cookie::{Cookie, SameSite};
-use http::{HeaderName, StatusCode, header, request::Parts as RequestParts};
+use http::{HeaderName, header, request::Parts as RequestParts};
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 use serde::Deserialize;
 use shared::profile::{Kind, TokenKind};
@@ -44,6 +46,7 @@ pub(crate) fn routes(parts: &Arc<Parts>) -> Router {
         .route("/", get(start::show))
         .route("/later", axum::routing::post(start::later))
         .route("/console", get(console::show).post(console::act))
+        .route("/console/choose", axum::routing::post(sessions::choose))
         .route("/reauthenticate", get(reauthenticate::ask).post(reauthenticate::begin))
         .route("/mail", get(mail::show))
         .with_state(Arc::clone(parts))
@@ -91,6 +94,18 @@ struct Returned {
     error: Option<String>,
 }
 
+impl Returned {
+    const SESSION: &str = "connect_session";
+    const CODE: &str = "completion_code";
+
+    /// The same, to be carried on.
+    fn pairs(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        let fields =
+            [(Self::SESSION, &self.connect_session), (Self::CODE, &self.completion_code), ("error", &self.error)];
+        fields.into_iter().filter_map(|(name, value)| Some((name, value.as_deref()?)))
+    }
+}
+
 /// What can be connected: a kind, and which of its tokens.
 fn connectable() -> impl Iterator<Item = (Kind, TokenKind)> {
     let pairs = Kind::ALL.into_iter().flat_map(|kind| TokenKind::ALL.map(|token| (kind, token)));
@@ -103,8 +118,7 @@ fn connect_buttons() -> Markup {
         div.row {
             @for (kind, token) in connectable() {
                 form method="post" action="/console" {
-                    input type="hidden" name="kind" value=(kind.as_str());
-                    input type="hidden" name="token" value=(token.as_str());
+                    (hidden(&[("kind", kind.as_str()), ("token", token.as_str())]))
                     button name="action" value="connect" {
                         "Connect " (indefinite(kind)) " " (kind.title()) " " span.soft { (token.as_str()) }
                     }
@@ -112,6 +126,15 @@ fn connect_buttons() -> Markup {
             }
         }
     }
+}
+
+fn hidden(fields: &[(&str, &str)]) -> Markup {
+    html! { @for (name, value) in fields { input type="hidden" name=(name) value=(value); } }
+}
+
+fn capitalized(text: &str) -> String {
+    let mut letters = text.chars();
+    letters.next().map(|first| first.to_uppercase().chain(letters).collect()).unwrap_or_default()
 }
 
 fn indefinite(kind: Kind) -> &'static str {
@@ -128,7 +151,7 @@ fn people_buttons(action: &str, hidden: &[(&str, &str)], signed_in: Option<&Pers
     people.sort_by_key(|person| !is_me(person));
     html! {
         form.row method="post" action=(action) {
-            @for (name, value) in hidden { input type="hidden" name=(name) value=(value); }
+            (self::hidden(hidden))
             @for person in people {
                 button.main[is_me(person)] name="person" value=(person.name) title=(person.email) {
                     b { (person.name) } " " span.soft { (person.tenant) " · " (person.roles.join(", ").replace('_', " ")) }
@@ -144,20 +167,29 @@ fn trouble(trouble: &Trouble) -> Markup {
         section.card.bad role="alert" {
             h2 { (trouble.title) }
             p { (trouble.detail) }
-            p.soft { "The API answered " (trouble.status) @if let Some(code) = &trouble.code { ", code " code { (code) } } "." }
+            @if let Some(seconds) = trouble.retry_after { p { "It is worth another try in " (wait(seconds)) "." } }
+            p.soft { "The API answered " (trouble.status.as_u16()) @if let Some(code) = &trouble.code { ", code " code { (code) } } "." }
         }
+    }
+}
+
+/// A time to wait, as people say it.
+fn wait(seconds: u64) -> String {
+    match seconds {
+        0 | 1 => "a second".to_owned(),
+        2..=90 => format!("{seconds} seconds"),
+        _ => format!("{} minutes", seconds.div_ceil(60)),
     }
 }
 
 /// A page that shows nothing but a failure.
 fn trouble_page(parts: &Parts, signed_in: Option<&Person>, failure: &Trouble) -> Response {
-    let status = StatusCode::from_u16(failure.status).unwrap_or(StatusCode::BAD_GATEWAY);
     let body = html! {
         h1 { "That did not work" }
         (trouble(failure))
         p { a href="/console" { "Back to the console" } }
     };
-    (status, page(parts, signed_in, "That did not work", &body)).into_response()
+    (failure.status, page(parts, signed_in, "That did not work", &body)).into_response()
 }
 
 fn page(parts: &Parts, signed_in: Option<&Person>, title: &str, body: &Markup) -> impl IntoResponse + use<> {

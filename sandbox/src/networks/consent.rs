@@ -215,7 +215,7 @@ pub(super) fn page(asked: &Asked<'_>, action: &str) -> Response {
             }
             @if !asked.pages.is_empty() {
                 fieldset {
-                    legend { "Of the Pages that you administer" }
+                    legend { "Pages to share, where you administer them" }
                     @for page in &asked.pages {
                         label {
                             input type="checkbox" name="page" value=(page.id) checked;

@@ -12,10 +12,12 @@ use crate::{Parts, issuer::Person};
 /// Why the API did not do what it was asked, in its own words.
 #[derive(Debug)]
 pub(super) struct Trouble {
-    pub(super) status: u16,
+    pub(super) status: StatusCode,
     pub(super) code: Option<String>,
     pub(super) title: String,
     pub(super) detail: String,
+    /// In seconds.
+    pub(super) retry_after: Option<u64>,
 }
 
 /// A problem document (RFC 9457), or what the gateway says itself.
@@ -45,31 +47,36 @@ impl Api<'_> {
         self.call(Method::GET, address(&self.parts.url, path), None).await
     }
 
-    /// A list, all its pages.
-    pub(super) async fn list<T: DeserializeOwned>(&self, path: &[&str]) -> Result<Vec<T>, Trouble> {
-        let first = address(&self.parts.url, path);
+    /// A list, all its pages; `query` says which.
+    pub(super) async fn list<T: DeserializeOwned>(
+        &self,
+        path: &[&str],
+        query: &[(&str, &str)],
+    ) -> Result<Vec<T>, Trouble> {
+        let address = address(&self.parts.url, path);
         let mut items = Vec::new();
-        let mut address = Some(first.clone());
-        while let Some(this) = address {
-            let page: Page<T> = self.call(Method::GET, this, None).await?;
+        let mut next: Option<String> = None;
+        loop {
+            let pairs = query.iter().copied().chain(next.as_deref().map(|next| ("next", next)));
+            let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(pairs).finish();
+            let page: Page<T> = self.call(Method::GET, format!("{address}?{query}"), None).await?;
             items.extend(page.items);
-            address = page.next.map(|next| {
-                let query = form_urlencoded::Serializer::new(String::new()).append_pair("next", &next).finish();
-                format!("{first}?{query}")
-            });
+            next = page.next;
+            if next.is_none() {
+                return Ok(items);
+            }
         }
-        Ok(items)
     }
 
     pub(super) async fn post<T: DeserializeOwned>(&self, path: &[&str], body: &Value) -> Result<T, Trouble> {
         self.call(Method::POST, address(&self.parts.url, path), Some(body)).await
     }
 
-    pub(super) async fn patch(&self, path: &[&str], body: &Value) -> Result<Value, Trouble> {
+    pub(super) async fn patch<T: DeserializeOwned>(&self, path: &[&str], body: &Value) -> Result<T, Trouble> {
         self.call(Method::PATCH, address(&self.parts.url, path), Some(body)).await
     }
 
-    pub(super) async fn delete(&self, path: &[&str]) -> Result<Value, Trouble> {
+    pub(super) async fn delete<T: DeserializeOwned>(&self, path: &[&str]) -> Result<T, Trouble> {
         self.call(Method::DELETE, address(&self.parts.url, path), None).await
     }
 
@@ -91,7 +98,9 @@ impl Api<'_> {
         let status = parts.status;
         let body = body.collect().await.map_err(|error| unreadable(status, &error))?.to_bytes();
         if !status.is_success() {
-            return Err(refusal(status, &body));
+            let retry_after =
+                parts.headers.get(header::RETRY_AFTER).and_then(|seconds| seconds.to_str().ok()?.parse().ok());
+            return Err(Trouble { retry_after, ..refusal(status, &body) });
         }
         let body: &[u8] = if body.is_empty() { b"null" } else { &body };
         serde_json::from_slice(body).map_err(|error| unreadable(status, &error))
@@ -107,27 +116,17 @@ fn address(url: &str, path: &[&str]) -> String {
 }
 
 fn refusal(status: StatusCode, body: &[u8]) -> Trouble {
-    let status = status.as_u16();
-    match serde_json::from_slice(body) {
-        Ok(Refusal::Problem { title, code, detail }) => {
-            Trouble { status, code, title, detail: detail.unwrap_or_default() }
+    let (code, title, detail) = match serde_json::from_slice(body) {
+        Ok(Refusal::Problem { title, code, detail }) => (code, title, detail.unwrap_or_default()),
+        Ok(Refusal::Gateway { message }) => {
+            (None, message, "The gateway said so itself. What failed is in the log of the sandbox.".to_owned())
         }
-        Ok(Refusal::Gateway { message }) => Trouble {
-            status,
-            code: None,
-            title: message,
-            detail: "The gateway said so itself. What failed is in the log of the sandbox.".to_owned(),
-        },
-        Err(_) => Trouble {
-            status,
-            code: None,
-            title: "An answer without words".to_owned(),
-            detail: String::from_utf8_lossy(body).into_owned(),
-        },
-    }
+        Err(_) => (None, "An answer without words".to_owned(), String::from_utf8_lossy(body).into_owned()),
+    };
+    Trouble { status, code, title, detail, retry_after: None }
 }
 
 fn unreadable(status: StatusCode, error: &dyn std::fmt::Display) -> Trouble {
     let title = "The answer of the API was not understood".to_owned();
-    Trouble { status: status.as_u16(), code: None, title, detail: error.to_string() }
+    Trouble { status, code: None, title, detail: error.to_string(), retry_after: None }
 }

@@ -3,12 +3,18 @@
 use axum::response::{IntoResponse as _, Response};
 use maud::html;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::json;
 
 use super::{
     api::{Api, Trouble},
     page, see,
 };
+
+/// What is to be connected: any account of a kind, or that of a profile.
+pub(super) enum Wish<'a> {
+    Kind(&'a str),
+    Profile(&'a str),
+}
 
 /// A connect session that was begun.
 #[derive(Deserialize)]
@@ -17,9 +23,14 @@ struct Begun {
     privacy_url: Option<String>,
 }
 
-/// Begins a connect session and sends the browser on.
-pub(super) async fn depart(api: &Api<'_>, session: &Value) -> Result<Response, Trouble> {
-    let Begun { connect_url, privacy_url } = api.post(&["connect-sessions"], session).await?;
+/// Begins a connect session that leads back to the console, and sends the browser on.
+pub(super) async fn depart(api: &Api<'_>, wish: Wish<'_>, token: &str) -> Result<Response, Trouble> {
+    let (name, value) = match wish {
+        Wish::Kind(kind) => ("kind", kind),
+        Wish::Profile(profile) => ("profile_id", profile),
+    };
+    let session = json!({ name: value, "token": token, "return_url": format!("{}/console", api.parts.url) });
+    let Begun { connect_url, privacy_url } = api.post(&["connect-sessions"], &session).await?;
     let Some(privacy_url) = privacy_url else { return Ok(see(&connect_url).into_response()) };
     let body = html! {
         h1 { "Before you sign in" }

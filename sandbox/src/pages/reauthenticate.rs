@@ -10,10 +10,12 @@ use axum::{
 };
 use maud::html;
 use serde::Deserialize;
-use serde_json::json;
 
 use super::{
-    SignedIn, World, api::Api, console, departure::depart, page, people_buttons, person, see, signing_in, trouble_page,
+    SignedIn, World,
+    api::Api,
+    departure::{Wish, depart},
+    page, people_buttons, person, see, signing_in, trouble_page,
 };
 
 #[derive(Deserialize)]
@@ -57,8 +59,7 @@ pub(super) struct Begin {
 
 pub(super) async fn begin(State(parts): World, Form(Begin { person: name, profile, token }): Form<Begin>) -> Response {
     let Some(person) = person(&name) else { return see("/reauthenticate").into_response() };
-    let session = json!({ "profile_id": profile, "token": kind_of(&token), "return_url": console::address(&parts) });
-    let answer = depart(&Api { parts: &parts, person }, &session).await;
+    let answer = depart(&Api { parts: &parts, person }, Wish::Profile(&profile), kind_of(&token)).await;
     let answer = answer.unwrap_or_else(|failure| trouble_page(&parts, Some(person), &failure));
     signing_in(person, answer)
 }

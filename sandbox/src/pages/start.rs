@@ -8,9 +8,14 @@ use axum::{
 use http::StatusCode;
 use maud::{Markup, html};
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use super::{Returned, SignedIn, World, connect_buttons, page, people_buttons};
+use super::{
+    Returned, SignedIn, World,
+    api::Api,
+    connect_buttons, page, people_buttons, person,
+    sessions::{self, Candidate, in_words},
+};
 use crate::{Parts, issuer::Person, networks::Network};
 
 const DAY: u32 = 24 * 60 * 60;
@@ -20,8 +25,8 @@ pub(super) async fn show(
     SignedIn(signed_in): SignedIn,
     Query(returned): Query<Returned>,
 ) -> Response {
-    page(&parts, signed_in, "Start", &start(&parts, signed_in, &came_back(&parts, signed_in, &returned)))
-        .into_response()
+    let told = came_back(&parts, signed_in, &returned).await;
+    page(&parts, signed_in, "Start", &start(&parts, signed_in, &told)).into_response()
 }
 
 #[derive(Deserialize)]
@@ -152,9 +157,15 @@ fn doors(parts: &Parts, signed_in: Option<&Person>) -> Markup {
 }
 
 /// What a session that was begun from a shell came to.
-fn came_back(parts: &Parts, signed_in: Option<&Person>, returned: &Returned) -> Markup {
+async fn came_back(parts: &Parts, signed_in: Option<&'static Person>, returned: &Returned) -> Markup {
     let Some(session) = &returned.connect_session else { return Markup::default() };
-    let name = signed_in.map_or("alice", |person| person.name);
+    let Some(person) = signed_in.or_else(|| person("alice")) else { return Markup::default() };
+    let name = person.name;
+    // where it is not theirs, there is nothing that they could choose
+    let candidates = match sessions::look(&Api { parts, person }, session).await {
+        Ok(session) => session.candidates,
+        Err(_) => Vec::new(),
+    };
     html! {
         @match (&returned.completion_code, &returned.error) {
             // what is to be pasted into a shell is made of harmless characters alone
@@ -162,10 +173,11 @@ fn came_back(parts: &Parts, signed_in: Option<&Person>, returned: &Returned) -> 
                 section.card.good role="status" {
                     h2 { "Approved at the network" }
                     p { "Whoever began the session completes it, within ten minutes and with their own access token:" }
+                    (choice(&candidates))
                     pre { (sign_in_command(&parts.url, name)) "\n"
                         "curl " (parts.url) "/v1/connect-sessions/" (session) "/complete "
                         "-H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json' \\\n"
-                        "  -d '{\"completion_code\":\"" (code) "\"}'" }
+                        "  -d '" (brought(code, &candidates)) "'" }
                 }
             }
             (None, Some(error)) => {
@@ -181,6 +193,31 @@ fn came_back(parts: &Parts, signed_in: Option<&Person>, returned: &Returned) -> 
             _ => { section.card.bad role="alert" { p { "This address is damaged: no session comes back like this." } } }
         }
     }
+}
+
+/// What there is to choose from, and what the command below makes of it.
+fn choice(candidates: &[Candidate]) -> Markup {
+    html! {
+        @if !candidates.is_empty() {
+            p { "There is something to choose: the command selects all that can be connected. Take out what is not wanted." }
+            ul {
+                @for Candidate { profile_id, name, reason } in candidates {
+                    li { (name) " " code { (profile_id) }
+                        @if let Some(reason) = reason { " " span.soft { "cannot be connected: " (in_words(reason)) } } }
+                }
+            }
+        }
+    }
+}
+
+/// The body that completes a session.
+fn brought(code: &str, candidates: &[Candidate]) -> Value {
+    let connectable = |candidate: &&Candidate| candidate.reason.is_none() && is_harmless(&candidate.profile_id);
+    let mut brought = json!({ "completion_code": code });
+    if !candidates.is_empty() {
+        brought["selected"] = candidates.iter().filter(connectable).map(|candidate| &*candidate.profile_id).collect();
+    }
+    brought
 }
 
 fn is_harmless(text: &str) -> bool {

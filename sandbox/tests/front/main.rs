@@ -2,10 +2,12 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod pages;
+
 use std::{collections::BTreeMap, path::Path, process::Command};
 
 use reqwest::{Client, Method, StatusCode, redirect::Policy};
-use sandbox::{Options, Sandbox, StartError, data::DataDir, live::LiveApp, networks::Network};
+use sandbox::{Options, Sandbox, StartError, data::DataDir, live::LiveApp};
 use serde_json::{Value, json};
 use url::Url;
 
@@ -157,28 +159,6 @@ async fn the_clock_moves_by_its_door() {
 }
 
 #[tokio::test]
-async fn the_start_page_shows_how_to_complete_a_session_and_never_what_a_stranger_would_have_pasted() {
-    let sandbox = start().await;
-    let shown = page(&sandbox, "/?connect_session=abc&completion_code=abc.def").await;
-    assert!(shown.contains("/v1/connect-sessions/abc/complete") && shown.contains("abc.def"), "{shown}");
-    let damaged = page(&sandbox, "/?connect_session=abc&completion_code=%27%3B%20rm%20-rf%20~%3B%27").await;
-    assert!(!damaged.contains("rm -rf") && !damaged.contains("abc/complete"), "{damaged}");
-    let refused = page(&sandbox, "/?connect_session=abc&error=%3Cscript%3E").await;
-    assert!(refused.contains("&lt;script&gt;") && !refused.contains("<script>"), "{refused}");
-}
-
-#[tokio::test]
-async fn the_start_page_lists_every_account_of_every_network_and_what_can_happen_to_it() {
-    let sandbox = start().await;
-    let shown = page(&sandbox, "/").await;
-    for network in Network::ALL {
-        for name in network.accounts().iter().map(|account| account.name).chain(network.events()) {
-            assert!(shown.contains(&format!("<code>{name}</code>")), "{name} of {network:?}");
-        }
-    }
-}
-
-#[tokio::test]
 async fn a_role_is_lost_by_its_door() {
     let sandbox = start().await;
     let lost = json!({ "event": "role_lost", "page": "2001" });
@@ -210,31 +190,6 @@ async fn every_network_is_found_and_counted_under_the_targets_that_can_be_struck
         assert_eq!(struck.status(), StatusCode::IM_A_TEAPOT, "{path}");
         assert_eq!(sandbox.faults().counts()[target], 1, "{target}");
     }
-}
-
-#[tokio::test]
-async fn opening_the_link_of_a_mail_begins_nothing() {
-    let sandbox = start().await;
-    let asked = page(&sandbox, "/reauthenticate?profile=facebook_user-1001&token=acquisition").await;
-    assert!(asked.contains("Who are you?") && asked.contains("facebook_user-1001"), "{asked}");
-    assert_eq!(sandbox.faults().calls(), []);
-}
-
-#[tokio::test]
-async fn what_the_api_refuses_is_shown_in_its_own_words() {
-    let sandbox = start().await;
-    let signed_in = browser().post(format!("{}/reauthenticate", sandbox.url())).form(&[
-        ("person", "carol"),
-        ("profile", "facebook_user-1001"),
-        ("token", "acquisition"),
-    ]);
-    let refused = signed_in.send().await.unwrap();
-    assert_eq!(refused.status(), StatusCode::FORBIDDEN);
-    let cookie = refused.headers()["set-cookie"].to_str().unwrap().to_owned();
-    assert!(cookie.starts_with("sandbox_person=carol;"), "{cookie}");
-    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
-    let shown = refused.text().await.unwrap();
-    assert!(shown.contains("Not allowed") && shown.contains("responder or manager"), "{shown}");
 }
 
 /// Where somebody who begins to connect an account is sent.
