@@ -13,7 +13,7 @@ use super::{
     Change, Item, StoreError, Written,
     flows::{read_grant, sealed_fields},
     number,
-    profiles::{Held, TokenKey, Vault, read_held, token_key},
+    profiles::{Held, TokenKey, Vault, as_read, read_held, token_key},
     read, text, transact, value, write,
 };
 use crate::{
@@ -203,6 +203,8 @@ impl Vault {
             };
         };
         let next = Token { state, ..held.token.clone() };
+        // its time may have ended it meanwhile, and what has ended does not die as well
+        let change = change.when("state", "<>", state_name(State::Expired)?);
         let change = change.remove("cooling_until").set_all(write(&state)?);
         let change = self.schedule(change, key, &next, &Ladder::default());
         let mut items = vec![change.in_transaction(&self.table, token_key(key))?];
@@ -223,6 +225,11 @@ impl Vault {
             .when("generation", "=", number(held.token.generation))
             .when("state", "=", state_name(held.token.state)?)
             .set_all(write(&state)?);
+        // a longer limit may have come meanwhile
+        let change = match held.token.state.cooling_until() {
+            Some(resting) => change.when("cooling_until", "=", value(&resting)?),
+            None => change,
+        };
         self.step(key, change, |_| false).await
     }
 
@@ -240,12 +247,7 @@ impl Vault {
         let mut next = Token { check_at, ..held.token.clone() };
         next.expires_at = terms.expires_at.or(next.expires_at);
         next.access_expires_at = terms.access_expires_at.or(next.access_expires_at);
-        let change = Change::new().when("generation", "=", number(held.token.generation)).when(
-            "considered_at",
-            "=",
-            value(&held.token.considered_at)?,
-        );
-        let change = said(change, terms)?.put("check_at", check_at.as_ref().map(value).transpose()?);
+        let change = said(as_read(&held.token)?, terms)?.put("check_at", check_at.as_ref().map(value).transpose()?);
         let change = self.schedule(change, key, &next, &Ladder::default());
         self.step(key, change, |_| false).await
     }
@@ -365,7 +367,7 @@ fn said(change: Change, terms: &Terms) -> Result<Change, StoreError> {
 }
 
 /// How a row names a state.
-fn state_name(state: State) -> Result<AttributeValue, StoreError> {
+pub(super) fn state_name(state: State) -> Result<AttributeValue, StoreError> {
     write(&state)?.remove("state").ok_or_else(|| super::unreadable("a state without a name"))
 }
 
