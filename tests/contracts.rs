@@ -15,6 +15,7 @@ mod renewals;
 mod secrets_manager;
 mod ses;
 mod sqs;
+mod stale;
 mod vault;
 
 use jiff::{SignedDuration, Timestamp};

@@ -23,7 +23,7 @@ use crate::{
     profile::{ProfileId, TokenKind, Upkeep},
     renewal::{Attempt, Renewal, Renewed, Stage},
     secret::SecretHash,
-    token::{Happening, Ladder, Reason, State, Step, Token, TokenId},
+    token::{Allow, Happening, Ladder, Reason, State, Step, Token, TokenId},
 };
 
 /// What came of a step of a refresh.
@@ -285,7 +285,9 @@ impl Vault {
         let mut terms = renewed.terms.clone();
         let access_expires_at = terms.access_expires_at.take();
         let change = said(change, &terms)?.put("access_expires_at", access_expires_at.as_ref().map(value).transpose()?);
-        let mut next = Token { access_expires_at, ..held.token.clone() };
+        // a switch may have been turned on meanwhile: the sweep looks as if it had, and goes by the row then
+        let allow = Allow { search_acquisition: true, private_messages: true };
+        let mut next = Token { access_expires_at, allow, ..held.token.clone() };
         next.expires_at = terms.expires_at.or(next.expires_at);
         next.given_at = terms.given_at.or(next.given_at);
         // the end of the token that could not be renewed is not the new one's
