@@ -334,7 +334,6 @@ async fn allow(person: &Person, row: &Gives) {
     }
 }
 
-// S52
 #[tokio::test]
 async fn each_token_is_leased_for_what_the_table_gives_and_for_nothing_else() {
     for row in &TABLE {
@@ -345,9 +344,10 @@ async fn each_token_is_leased_for_what_the_table_gives_and_for_nothing_else() {
             let case = format!("{} {} {usage}", row.kind, row.token);
             let given = row.uses.iter().any(|(given, ..)| *given == usage);
             // the other token of the same kind may give it, and then it is not there
-            let of_other = TOKENS.iter().filter_map(|token| gives(row.kind, token)).any(|row| {
-                row.uses.iter().any(|(given, ..)| *given == usage)
-            });
+            let of_other = TOKENS
+                .iter()
+                .filter_map(|token| gives(row.kind, token))
+                .any(|row| row.uses.iter().any(|(given, ..)| *given == usage));
             match order(&alice, row, usage).await {
                 Err(refused) => {
                     assert!(!given, "{case}");
@@ -368,7 +368,6 @@ async fn each_token_is_leased_for_what_the_table_gives_and_for_nothing_else() {
     }
 }
 
-// S52
 #[tokio::test]
 async fn an_acquisition_token_is_never_leased_for_a_write() {
     let world = World::start().await;

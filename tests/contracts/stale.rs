@@ -50,7 +50,6 @@ async fn comes_up(store: &Store, key: &TokenKey, by: Timestamp) -> bool {
     false
 }
 
-// S51
 #[tokio::test]
 async fn a_token_that_died_while_the_sweep_considered_it_stays_dead() {
     on_each(async |engine| {
@@ -70,7 +69,6 @@ async fn a_token_that_died_while_the_sweep_considered_it_stays_dead() {
     .await;
 }
 
-// S51
 #[tokio::test]
 async fn what_has_ended_does_not_die_as_well() {
     on_each(async |engine| {
@@ -109,7 +107,6 @@ async fn a_limit_is_not_shortened_by_whoever_did_not_see_it() {
     .await;
 }
 
-// S55
 #[tokio::test]
 async fn a_token_that_was_just_allowed_is_looked_after_whatever_else_is_written() {
     on_each(async |engine| {

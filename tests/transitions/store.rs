@@ -90,12 +90,8 @@ struct Answer {
 }
 
 fn op() -> impl Strategy<Value = Op> {
-    let answer = any::<[bool; 4]>().prop_map(|[scopes, access_ends, ends, given]| Answer {
-        scopes,
-        access_ends,
-        ends,
-        given,
-    });
+    let answer =
+        any::<[bool; 4]>().prop_map(|[scopes, access_ends, ends, given]| Answer { scopes, access_ends, ends, given });
     let reason = prop::sample::select(vec![
         Reason::RevokedByUser,
         Reason::PasswordChanged,
@@ -212,8 +208,7 @@ impl<'a> Desk<'a> {
                 let tried = match op {
                     Op::Try => {
                         let Some((candidate, _)) = held.renewal.candidates.last_key_value() else { return };
-                        let place =
-                            GrantPlace::of(&key.tenant, &key.profile, &key.token, held.renewal.fence + 1);
+                        let place = GrantPlace::of(&key.tenant, &key.profile, &key.token, held.renewal.fence + 1);
                         Some((*candidate, sealed_grant(place)))
                     }
                     _ => None,
@@ -230,14 +225,10 @@ impl<'a> Desk<'a> {
                 let renewed = Renewed {
                     answers: print(attempt.token.generation),
                     terms: self.terms(answer),
-                    grant: sealed_grant(GrantPlace::of(
-                        &key.tenant,
-                        &key.profile,
-                        &key.token,
-                        attempt.renewal.fence,
-                    )),
+                    grant: sealed_grant(GrantPlace::of(&key.tenant, &key.profile, &key.token, attempt.renewal.fence)),
                 };
-                if let Placed::Committed(row) | Placed::Kept(row) = vault.place(&key, &attempt, &renewed).await.unwrap() {
+                if let Placed::Committed(row) | Placed::Kept(row) = vault.place(&key, &attempt, &renewed).await.unwrap()
+                {
                     self.seen.push(*row);
                 }
             }
@@ -395,7 +386,6 @@ fn judge(op: &Op, before: &Held, after: &Held, row: &Row) -> Vec<(&'static str, 
     ]
 }
 
-// S51, S52
 #[test]
 fn no_sequence_of_what_can_be_done_leads_where_the_product_draws_no_way() {
     let runtime = tokio::runtime::Runtime::new().unwrap();

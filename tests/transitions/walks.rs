@@ -1,5 +1,7 @@
 //! Random walks through the front door, at every network: what the API shows of a token changes only as it is drawn.
 
+use std::{cell::RefCell, collections::BTreeSet};
+
 use proptest::{
     collection::vec,
     prelude::*,
@@ -11,8 +13,9 @@ use super::{Cause, causes};
 use crate::support::{Landing, Person, World, minutes};
 
 /// How many walks there are at each network, and how long they are.
-const WALKS: u32 = 8;
-const LONGEST: usize = 16;
+const WALKS: u32 = 12;
+const SHORTEST: usize = 8;
+const LONGEST: usize = 20;
 
 /// What happens.
 #[derive(Clone, Debug)]
@@ -41,7 +44,16 @@ enum Act {
 
 /// What a worker may claim, rightly or wrongly.
 fn report() -> impl Strategy<Value = Act> {
-    let answers = [(200, 0, 0), (401, 190, 460), (400, 190, 463), (403, 200, 0), (429, 17, 0), (402, 4, 0), (503, 2, 0)];
+    let answers = [
+        (200, 0, 0),
+        (401, 190, 460),
+        (400, 190, 463),
+        (403, 200, 0),
+        (429, 17, 0),
+        (429, 32, 0),
+        (402, 4, 0),
+        (503, 2, 0),
+    ];
     prop::sample::select(answers.to_vec()).prop_map(|(status, code, subcode)| Act::Report(status, code, subcode))
 }
 
@@ -61,13 +73,13 @@ fn transient() -> impl Strategy<Value = Act> {
 /// Everything.
 fn anything() -> impl Strategy<Value = Act> {
     let modes = prop::sample::select(vec!["status", "reset", "throttle", "garbage", "lost_reply"]);
-    let events = prop::sample::select(vec!["revoke", "password_changed", "restore"]);
+    let events = prop::sample::select(vec!["revoke", "revoke", "password_changed", "restore"]);
     prop_oneof![
-        4 => Just(Act::Lease),
+        2 => Just(Act::Lease),
         3 => report(),
         5 => Just(Act::Sweep),
-        5 => prop::sample::select(vec![2, 16, 70, 24 * 60, 12 * 24 * 60, 31 * 24 * 60]).prop_map(Act::Wait),
-        2 => events.prop_map(Act::Happens),
+        5 => prop::sample::select(vec![2, 70, 24 * 60, 24 * 60, 12 * 24 * 60, 31 * 24 * 60]).prop_map(Act::Wait),
+        4 => events.prop_map(Act::Happens),
         1 => (modes, 1..4_u32).prop_map(|(mode, times)| Act::Fault(mode, times)),
         1 => Just(Act::NoFaults),
         2 => Just(Act::SignIn),
@@ -80,6 +92,7 @@ fn anything() -> impl Strategy<Value = Act> {
 fn may_cause(act: &Act) -> &'static [Cause] {
     match act {
         Act::Lease => &[Cause::Death, Cause::Found],
+        // with the lease that it is about
         Act::Report(..) => &[Cause::Limit, Cause::Death, Cause::Found],
         Act::Sweep => &[Cause::Limit, Cause::Time, Cause::Death, Cause::Found],
         Act::Wait(_) => &[Cause::Time],
@@ -167,9 +180,13 @@ impl Walk {
             Act::Lease => {
                 let reply = self.worker.post("/v1/leases", self.order.clone()).await;
                 assert!([201, 409, 429, 503].contains(&reply.status.as_u16()), "{} {}", reply.status, reply.body);
-                self.lease = (reply.status.as_u16() == 201).then(|| reply.json()).or(self.lease.take());
+                self.lease = reply.status.is_success().then(|| reply.json()).or(self.lease.take());
             }
             Act::Report(status, code, subcode) => {
+                if self.lease.is_none() {
+                    let reply = self.worker.post("/v1/leases", self.order.clone()).await;
+                    self.lease = reply.status.is_success().then(|| reply.json());
+                }
                 let Some(lease) = &self.lease else { return false };
                 let body = json!({ "error": { "message": "words", "code": code, "error_subcode": subcode } });
                 let report = json!({ "outcome": "failed", "http_status": status, "body": body });
@@ -219,8 +236,11 @@ fn judge(act: &Act, signed_in: bool, was: &Value, is: &Value) -> Vec<(&'static s
     ]
 }
 
+/// The changes of state that were met.
+type Met = RefCell<BTreeSet<(String, String)>>;
+
 /// Walks on, and looks after every step.
-async fn walk(path: Path, acts: &[Act]) -> Result<Walk, TestCaseError> {
+async fn walk(path: Path, acts: &[Act], met: &Met) -> Result<Walk, TestCaseError> {
     let mut walk = Walk::begin(path).await;
     let mut before = walk.shown().await;
     for act in acts {
@@ -231,11 +251,15 @@ async fn walk(path: Path, acts: &[Act]) -> Result<Walk, TestCaseError> {
                 for (rule, holds) in judge(act, signed_in, was, is) {
                     prop_assert!(holds, "{}: {:?} made of {} {}", rule, act, was, is);
                 }
+                met.borrow_mut().insert((name(was).0.to_owned(), name(is).0.to_owned()));
             }
             (Some(_), None) => prop_assert!(matches!(act, Act::Delete), "{:?} deleted it", act),
             (None, Some(is)) => {
                 prop_assert!(signed_in, "{:?} made a token", act);
-                prop_assert!(is["allow"].as_object().unwrap().values().all(|on| *on == false), "a new one allows nothing");
+                prop_assert!(
+                    is["allow"].as_object().unwrap().values().all(|on| *on == false),
+                    "a new one allows nothing"
+                );
             }
             (None, None) => {}
         }
@@ -249,13 +273,18 @@ fn walks(path: Path) {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let config = Config { cases: WALKS, failure_persistence: None, max_shrink_iters: 100, ..Config::default() };
     let runner = || TestRunner::new_with_rng(config.clone(), TestRng::deterministic_rng(RngAlgorithm::ChaCha));
-    let judged = runner().run(&vec(anything(), 1..LONGEST), |acts| runtime.block_on(walk(path, &acts)).map(drop));
+    let met = Met::default();
+    let judged =
+        runner().run(&vec(anything(), SHORTEST..LONGEST), |acts| runtime.block_on(walk(path, &acts, &met)).map(drop));
     let judged = judged.map_err(|failed| failed.to_string());
     judged.unwrap_or_else(|failed| panic!("{path:?}: {failed}"));
+    for (from, to) in [("active", "cooling_down"), ("active", "needs_reauth")] {
+        assert!(met.borrow().contains(&(from.to_owned(), to.to_owned())), "{from} to {to} is not met: {met:?}");
+    }
 
-    let judged = runner().run(&vec(transient(), 1..LONGEST), |acts| {
+    let judged = runner().run(&vec(transient(), SHORTEST..LONGEST), |acts| {
         runtime.block_on(async {
-            let walk = walk(path, &acts).await?;
+            let walk = walk(path, &acts, &met).await?;
             let token = walk.shown().await.unwrap();
             prop_assert!(["active", "cooling_down"].contains(&name(&token).0), "{} was disconnected", token);
             let notices = walk.alice.get("/v1/notices").await.expect(200)["items"].clone();
@@ -267,7 +296,7 @@ fn walks(path: Path) {
     judged.unwrap_or_else(|failed| panic!("{path:?}: {failed}"));
 }
 
-// S51, S52
+// S52
 #[test]
 fn every_walk_at_x_goes_as_it_is_drawn_and_what_passes_disconnects_nobody() {
     walks(Path {
@@ -281,21 +310,30 @@ fn every_walk_at_x_goes_as_it_is_drawn_and_what_passes_disconnects_nobody() {
     });
 }
 
-// S51, S52
+const FACEBOOK_PROFILE: Path = Path {
+    network: "facebook",
+    kind: "facebook_user",
+    token: "acquisition",
+    account: "alice.meyer",
+    profile: "facebook_user-1001",
+    usage: "search_acquisition",
+    switch: Some("search_acquisition"),
+};
+
+// S52
 #[test]
 fn every_walk_of_a_facebook_profile_goes_as_it_is_drawn_and_what_passes_disconnects_nobody() {
-    walks(Path {
-        network: "facebook",
-        kind: "facebook_user",
-        token: "acquisition",
-        account: "alice.meyer",
-        profile: "facebook_user-1001",
-        usage: "search_acquisition",
-        switch: Some("search_acquisition"),
-    });
+    walks(FACEBOOK_PROFILE);
 }
 
-// S51, S52
+#[tokio::test]
+async fn what_time_has_ended_is_expired_also_where_the_network_says_so_before_the_sweep_does() {
+    let month = Act::Wait(31 * 24 * 60);
+    let walk = walk(FACEBOOK_PROFILE, &[Act::Lease, month.clone(), month, Act::Sweep], &Met::default()).await.unwrap();
+    assert_eq!(walk.shown().await.unwrap()["state"], "expired");
+}
+
+// S52
 #[test]
 fn every_walk_of_a_facebook_page_goes_as_it_is_drawn_and_what_passes_disconnects_nobody() {
     walks(Path {
@@ -309,7 +347,7 @@ fn every_walk_of_a_facebook_page_goes_as_it_is_drawn_and_what_passes_disconnects
     });
 }
 
-// S51, S52
+// S52
 #[test]
 fn every_walk_at_instagram_goes_as_it_is_drawn_and_what_passes_disconnects_nobody() {
     walks(Path {
@@ -323,7 +361,7 @@ fn every_walk_at_instagram_goes_as_it_is_drawn_and_what_passes_disconnects_nobod
     });
 }
 
-// S51, S52
+// S52
 #[test]
 fn every_walk_at_youtube_goes_as_it_is_drawn_and_what_passes_disconnects_nobody() {
     walks(Path {

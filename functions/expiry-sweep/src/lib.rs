@@ -220,14 +220,16 @@ impl Sweep {
     ) -> Result<Option<Subject>, GrantError> {
         let Some(mut held) = self.revoker.vault.token(key).await? else { return Ok(None) };
         let due = |at: Option<Timestamp>| at.is_some_and(|at| at <= now);
-        if !held.token.state.is_over() && due(held.token.renew_at()) {
+        // what its time has ended is not asked about: it has expired, whatever else the network would say of it
+        let over = held.token.state_at(now).is_over();
+        if !over && due(held.token.renew_at()) {
             match self.keep_alive(key, held, summary, deadline).await? {
                 Kept::Renewed => return Ok(None),
                 Kept::Dead(owner) => return Ok(Some(owner)),
                 // what cannot be renewed grows older
                 Kept::Unrenewed(seen) => held = *seen,
             }
-        } else if !held.token.state.is_over() && due(held.token.inspect_at()) {
+        } else if !over && due(held.token.inspect_at()) {
             match self.refresher.inspect(key, &held, deadline).await? {
                 Inspected::Dead(seen) => {
                     summary.died += 1;

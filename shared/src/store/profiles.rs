@@ -469,12 +469,15 @@ pub(super) fn as_read(token: &Token) -> Result<Change, StoreError> {
         .when("generation", "=", number(token.generation))
         .when("considered_at", "=", value(&token.considered_at)?)
         .when("allow", "=", value(&token.allow)?);
-    [("expires_at", token.expires_at), ("check_at", token.check_at)].into_iter().try_fold(change, |change, (name, at)| {
-        Ok(match at {
-            Some(at) => change.when(name, "=", value(&at)?),
-            None => change.when_missing(name),
-        })
-    })
+    [("expires_at", token.expires_at), ("check_at", token.check_at)].into_iter().try_fold(
+        change,
+        |change, (name, at)| {
+            Ok(match at {
+                Some(at) => change.when(name, "=", value(&at)?),
+                None => change.when_missing(name),
+            })
+        },
+    )
 }
 
 /// A token's row, whole.

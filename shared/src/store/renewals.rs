@@ -125,7 +125,7 @@ impl Vault {
             (key.profile.kind().upkeep(), token.expires_at, token.access_expires_at)
         {
             // one failure is nobody's concern: only steps that are still to come speak
-            let next = Token { expires_at: Some(end), considered_at: now, ..token.clone() };
+            let next = Token { expires_at: Some(end), considered_at: now, allow: EVERYTHING, ..token.clone() };
             change = change.set("expires_at", value(&end)?).set("considered_at", value(&now)?);
             change = self.schedule(change, key, &next, &Ladder::default());
         }
@@ -285,9 +285,7 @@ impl Vault {
         let mut terms = renewed.terms.clone();
         let access_expires_at = terms.access_expires_at.take();
         let change = said(change, &terms)?.put("access_expires_at", access_expires_at.as_ref().map(value).transpose()?);
-        // a switch may have been turned on meanwhile: the sweep looks as if it had, and goes by the row then
-        let allow = Allow { search_acquisition: true, private_messages: true };
-        let mut next = Token { access_expires_at, allow, ..held.token.clone() };
+        let mut next = Token { access_expires_at, allow: EVERYTHING, ..held.token.clone() };
         next.expires_at = terms.expires_at.or(next.expires_at);
         next.given_at = terms.given_at.or(next.given_at);
         // the end of the token that could not be renewed is not the new one's
@@ -324,6 +322,10 @@ impl Vault {
         }
     }
 }
+
+/// A switch may have been turned on while the network was asked, which keeps nobody from writing down what it answered.
+/// The row is scheduled as if it had been, and the sweep that comes too early goes by the row.
+const EVERYTHING: Allow = Allow { search_acquisition: true, private_messages: true };
 
 /// What every step is conditional on: the row as it was read.
 fn unchanged(held: &Held) -> Change {
