@@ -336,7 +336,11 @@ impl Vault {
             Some((before, _)) => {
                 let kept = Token { allow: before.token.allow, ..token.clone() };
                 let change = change.when("allow", "=", value(&kept.allow)?);
-                super::renewals::forget(self.schedule(change, key, &kept, ladder), before)
+                let change = match before.due_at {
+                    Some(at) => change.when("due_at", "=", number(at)),
+                    None => change.when_missing("due_at"),
+                };
+                super::renewals::forget(self.schedule_anew(change, key, before, &kept, ladder), before)
             }
             None => self.schedule(change, key, token, ladder).when_missing("generation"),
         };
