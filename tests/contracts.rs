@@ -15,6 +15,7 @@ mod renewals;
 mod secrets_manager;
 mod ses;
 mod sqs;
+mod stale;
 mod tenant;
 mod vault;
 
@@ -41,7 +42,7 @@ use shared::{
 use engine::{Engine, on_each};
 
 /// When everything begins here.
-const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
+pub(crate) const NOW: Timestamp = Timestamp::constant(1_800_000_000, 0);
 const APP: &str = "tokenward-app";
 
 fn minutes(minutes: i64) -> SignedDuration {
@@ -73,9 +74,9 @@ fn some_hash() -> SecretHash {
 }
 
 /// The tables of one engine, through our adapters.
-struct Store {
-    vault: Vault,
-    flows: Flows,
+pub(crate) struct Store {
+    pub(crate) vault: Vault,
+    pub(crate) flows: Flows,
 }
 
 impl Store {
@@ -100,7 +101,7 @@ impl Store {
     }
 
     /// A session that waits to be completed, with the grant of the account `id`.
-    async fn authorized(&self, tenant: &str, person: &str, kind: Kind, id: &str) -> ConnectSession {
+    pub(crate) async fn authorized(&self, tenant: &str, person: &str, kind: Kind, id: &str) -> ConnectSession {
         let session = self.started(tenant, person, kind).await;
         self.flows.consume(&session, &some_hash(), NOW).await.unwrap();
         let grant = sealed_grant(GrantPlace::unattached(&session.tenant, &session.id));
@@ -118,7 +119,7 @@ impl Store {
     }
 
     /// Attaches one token, in the place of what was read before.
-    async fn attach(
+    pub(crate) async fn attach(
         &self,
         session: &ConnectSession,
         token: &Token,
@@ -184,7 +185,7 @@ fn granted(id: &str) -> Granted {
     Granted { account, terms, candidates: Vec::new() }
 }
 
-fn sealed_grant(place: GrantPlace) -> SealedGrant {
+pub(crate) fn sealed_grant(place: GrantPlace) -> SealedGrant {
     SealedGrant {
         access_token: Sealed::from(format!("access of {place:?}").into_bytes()),
         refresh_token: Some(Sealed::from(vec![0, 159, 146, 150])),
@@ -193,7 +194,7 @@ fn sealed_grant(place: GrantPlace) -> SealedGrant {
 }
 
 /// The token that completing `session` makes.
-fn token_of(session: &ConnectSession, id: &str, generation: u64) -> (TokenKey, Token) {
+pub(crate) fn token_of(session: &ConnectSession, id: &str, generation: u64) -> (TokenKey, Token) {
     let profile = ProfileId::new(session.kind, id).unwrap();
     let token = Token {
         profile: profile.clone(),

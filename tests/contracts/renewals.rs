@@ -23,11 +23,11 @@ use shared::{
 use super::{NOW, Store, days, minutes, on_each, sealed_grant, subject, tenant, token_of};
 
 /// The fingerprint of a refresh token.
-fn print(name: &str) -> SecretHash {
+pub(super) fn print(name: &str) -> SecretHash {
     SecretHash::of(&name.into())
 }
 
-async fn read(vault: &Vault, key: &TokenKey) -> Held {
+pub(super) async fn read(vault: &Vault, key: &TokenKey) -> Held {
     vault.token(key).await.unwrap().unwrap()
 }
 
@@ -39,7 +39,7 @@ async fn begin(vault: &Vault, key: &TokenKey, seen: &Held, owner: &str, spent: &
 }
 
 /// The row after the step was taken.
-fn done(stepped: Stepped) -> Held {
+pub(super) fn done(stepped: Stepped) -> Held {
     match stepped {
         Stepped::Done(held) => *held,
         Stepped::Changed(seen) => panic!("the row was {seen:?}"),
@@ -47,7 +47,7 @@ fn done(stepped: Stepped) -> Held {
 }
 
 /// What the network answered to the attempt that `held` began with the refresh token `spent`.
-fn answer(key: &TokenKey, held: &Held, spent: &str) -> Renewed {
+pub(super) fn answer(key: &TokenKey, held: &Held, spent: &str) -> Renewed {
     let place = GrantPlace::of(&key.tenant, &key.profile, &key.token, held.renewal.fence);
     let terms = Terms { access_expires_at: Some(NOW + minutes(120)), ..Terms::default() };
     Renewed { answers: print(spent), terms, grant: sealed_grant(place) }
@@ -152,16 +152,17 @@ async fn writes_to_other_fields_do_not_defeat_a_commit_and_are_not_undone_by_it(
     on_each(async |engine| {
         let store = Store::of(engine);
         let vault = &store.vault;
-        let (key, token) = store.connected("acme", "alice", Kind::XProfile, "42").await;
+        let (key, _) = store.connected("acme", "alice", Kind::XProfile, "42").await;
         let begun = done(begin(vault, &key, &read(vault, &key).await, "a", "r1").await);
         store.allow(&key, true).await.unwrap();
         vault.limit(&key, &begun, NOW + minutes(15)).await.unwrap();
         let scopes = vec!["tweet.write".to_owned()];
-        vault.learn(&key, &begun, &Terms { scopes: scopes.clone(), ..Terms::default() }, None).await.unwrap();
+        let terms = Terms { scopes: scopes.clone(), ..Terms::default() };
+        done(vault.learn(&key, &read(vault, &key).await, &terms, None).await.unwrap());
         assert!(vault.begin_check(&key, &begun, NOW, NOW + minutes(1)).await.unwrap());
+        let token = read(vault, &key).await.token;
         let warned = token.age(NOW + days(30), &Ladder::default()).unwrap();
-        let aged = shared::token::Aged { state: State::CoolingDown { cooling_until: NOW + minutes(15) }, ..warned };
-        vault.age(&key, &token, aged, &Settings::default(), NOW + days(30)).await.unwrap();
+        vault.age(&key, &token, warned, &Settings::default(), NOW + days(30)).await.unwrap();
 
         let placed = vault.place(&key, &begun, &answer(&key, &begun, "r1")).await.unwrap();
         let Placed::Committed(row) = placed else { panic!("{placed:?}") };

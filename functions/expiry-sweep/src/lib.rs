@@ -247,8 +247,9 @@ impl Sweep {
         now: Timestamp,
     ) -> Result<Option<Subject>, GrantError> {
         let Some(mut held) = self.revoker.vault.token(key).await? else { return Ok(None) };
-        let lives = !held.token.state_at(now).is_over();
-        let due = |at: Option<Timestamp>| lives && at.is_some_and(|at| at <= now);
+        // what its time has ended is not asked about: it has expired, whatever else the network would say of it
+        let over = held.token.state_at(now).is_over();
+        let due = |at: Option<Timestamp>| !over && at.is_some_and(|at| at <= now);
         if due(held.token.renew_at()) {
             match self.keep_alive(key, held, summary, deadline).await? {
                 Kept::Renewed => return Ok(None),

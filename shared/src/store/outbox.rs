@@ -12,8 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Change, Item, StoreError, key_part, number, partition,
-    profiles::{TokenKey, Vault, token_key},
-    put_in_transaction, read, row_key, text, transact, unavailable, value, write,
+    profiles::{TokenKey, Vault, as_read, token_key},
+    put_in_transaction, read,
+    renewals::state_name,
+    row_key, text, transact, unavailable, value, write,
 };
 use crate::{
     access::{Subject, TenantId},
@@ -166,11 +168,9 @@ impl Vault {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let next = Token { state: aged.state, considered_at: now, ..token.clone() };
-        let change = Change::new()
-            .when("generation", "=", number(token.generation))
-            .when("considered_at", "=", value(&token.considered_at)?)
-            .set_all(write(&next.state)?)
-            .set("considered_at", value(&now)?);
+        // whatever ended meanwhile stays ended
+        let change = as_read(token)?.when("state", "=", state_name(token.state)?).set("considered_at", value(&now)?);
+        let change = if next.state == token.state { change } else { change.set_all(write(&next.state)?) };
         let change = self.schedule(change, key, &next, &settings.ladder);
         let mut items = vec![change.in_transaction(&self.table, token_key(key))?];
         if let Some((step, at)) = aged.step {
@@ -187,8 +187,7 @@ impl Vault {
     /// # Errors
     /// [`StoreError::Conflict`] when the row changed since it was read.
     pub async fn reschedule(&self, key: &TokenKey, token: &Token, ladder: &Ladder) -> Result<(), StoreError> {
-        let change = Change::new().when("generation", "=", number(token.generation));
-        let change = self.schedule(change, key, token, ladder);
+        let change = self.schedule(as_read(token)?, key, token, ladder);
         change.carry_out(&self.client, &self.table, token_key(key)).await.map(drop)
     }
 

@@ -348,6 +348,11 @@ impl Vault {
         let change = match replaced {
             Some((before, _)) => {
                 let kept = Token { allow: before.token.allow, ..token.clone() };
+                let change = change.when("allow", "=", value(&kept.allow)?);
+                let change = match before.due_at {
+                    Some(at) => change.when("due_at", "=", number(at)),
+                    None => change.when_missing("due_at"),
+                };
                 super::renewals::forget(self.schedule_anew(change, key, before, &kept, ladder), before)
             }
             None => self.schedule(change, key, token, ladder).when_missing("generation"),
@@ -369,11 +374,7 @@ impl Vault {
     ) -> Result<Token, StoreError> {
         let network = key.profile.kind().network();
         let mut next = before.clone();
-        let mut change = Change::new().when("generation", "=", number(before.generation)).when(
-            "considered_at",
-            "=",
-            value(&before.considered_at)?,
-        );
+        let mut change = as_read(before)?;
         for (switch, on) in switches {
             change = change.set(&format!("allow.{}", switch.as_str()), AttributeValue::Bool(*on));
             next.allow.turn(*switch, *on);
@@ -486,6 +487,24 @@ pub(super) fn token_key(key: &TokenKey) -> Item {
 /// Whose tokens can stand in for one another.
 fn pool_key(tenant: &TenantId, network: Network, usage: Use) -> String {
     format!("{tenant}#{network}#{}", usage.as_str())
+}
+
+/// The row is as it was read in everything that its place in the `due` index follows from: whoever moves it there by
+/// what was read long ago would let it come up too late.
+pub(super) fn as_read(token: &Token) -> Result<Change, StoreError> {
+    let change = Change::new()
+        .when("generation", "=", number(token.generation))
+        .when("considered_at", "=", value(&token.considered_at)?)
+        .when("allow", "=", value(&token.allow)?);
+    [("expires_at", token.expires_at), ("check_at", token.check_at)].into_iter().try_fold(
+        change,
+        |change, (name, at)| {
+            Ok(match at {
+                Some(at) => change.when(name, "=", value(&at)?),
+                None => change.when_missing(name),
+            })
+        },
+    )
 }
 
 /// A token's row, whole.

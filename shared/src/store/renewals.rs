@@ -13,7 +13,7 @@ use super::{
     Change, Item, StoreError, Written,
     flows::{read_grant, sealed_fields},
     number,
-    profiles::{Held, TokenKey, Vault, read_held, token_key},
+    profiles::{Held, TokenKey, Vault, as_read, read_held, token_key},
     read, text, transact, value, write,
 };
 use crate::{
@@ -24,7 +24,7 @@ use crate::{
     profile::{ProfileId, TokenKind, Upkeep},
     renewal::{Attempt, Renewal, Renewed, Stage},
     secret::SecretHash,
-    token::{Happening, Reason, State, Step, Token, TokenId},
+    token::{Allow, Happening, Reason, State, Step, Token, TokenId},
 };
 
 /// What came of a step of a refresh.
@@ -126,7 +126,7 @@ impl Vault {
             (key.profile.kind().upkeep(), token.expires_at, token.access_expires_at)
         {
             // one failure is nobody's concern: only steps that are still to come speak
-            let next = Token { expires_at: Some(end), considered_at: now, ..token.clone() };
+            let next = Token { expires_at: Some(end), considered_at: now, allow: EVERYTHING, ..token.clone() };
             change = change.set("expires_at", value(&end)?).set("considered_at", value(&now)?);
             change = self.schedule(change, key, &next, &self.ladder_of(key, &next).await?);
         }
@@ -204,6 +204,8 @@ impl Vault {
             };
         };
         let next = Token { state, ..held.token.clone() };
+        // its time may have ended it meanwhile, and what has ended does not die as well
+        let change = change.when("state", "<>", state_name(State::Expired)?);
         let change = change.remove("cooling_until").set_all(write(&state)?);
         // nothing of it is due any more, by any ladder
         let change = self.schedule(change, key, &next, &Ladder::default());
@@ -227,6 +229,11 @@ impl Vault {
             .when("generation", "=", number(held.token.generation))
             .when("state", "=", state_name(held.token.state)?)
             .set_all(write(&state)?);
+        // a longer limit may have come meanwhile
+        let change = match held.token.state.cooling_until() {
+            Some(resting) => change.when("cooling_until", "=", value(&resting)?),
+            None => change,
+        };
         self.step(key, change, |_| false).await
     }
 
@@ -244,12 +251,7 @@ impl Vault {
         let mut next = Token { check_at, ..held.token.clone() };
         next.expires_at = terms.expires_at.or(next.expires_at);
         next.access_expires_at = terms.access_expires_at.or(next.access_expires_at);
-        let change = Change::new().when("generation", "=", number(held.token.generation)).when(
-            "considered_at",
-            "=",
-            value(&held.token.considered_at)?,
-        );
-        let change = said(change, terms)?.put("check_at", check_at.as_ref().map(value).transpose()?);
+        let change = said(as_read(&held.token)?, terms)?.put("check_at", check_at.as_ref().map(value).transpose()?);
         let change = self.schedule(change, key, &next, &self.ladder_of(key, &next).await?);
         let changed = !terms.scopes.is_empty() && terms.scopes != held.token.scopes;
         if changed {
@@ -298,7 +300,7 @@ impl Vault {
         let mut terms = renewed.terms.clone();
         let access_expires_at = terms.access_expires_at.take();
         let change = said(change, &terms)?.put("access_expires_at", access_expires_at.as_ref().map(value).transpose()?);
-        let mut next = Token { access_expires_at, ..held.token.clone() };
+        let mut next = Token { access_expires_at, allow: EVERYTHING, ..held.token.clone() };
         next.expires_at = terms.expires_at.or(next.expires_at);
         next.given_at = terms.given_at.or(next.given_at);
         // the end of the token that could not be renewed is not the new one's
@@ -367,6 +369,10 @@ impl Vault {
     }
 }
 
+/// A switch may have been turned on while the network was asked, which keeps nobody from writing down what it answered.
+/// The row is scheduled as if it had been, and the sweep that comes too early goes by the row.
+const EVERYTHING: Allow = Allow { search_acquisition: true, private_messages: true };
+
 /// What every step is conditional on: the row as it was read.
 fn unchanged(held: &Held) -> Change {
     let Held { token, renewal, .. } = held;
@@ -411,7 +417,7 @@ fn said(change: Change, terms: &Terms) -> Result<Change, StoreError> {
 }
 
 /// How a row names a state.
-fn state_name(state: State) -> Result<AttributeValue, StoreError> {
+pub(super) fn state_name(state: State) -> Result<AttributeValue, StoreError> {
     write(&state)?.remove("state").ok_or_else(|| super::unreadable("a state without a name"))
 }
 
