@@ -83,6 +83,7 @@ enum Op {
 
 /// What a network says of a new access token, or leaves out.
 #[derive(Clone, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "each is one thing that is said or left out")]
 struct Answer {
     scopes: bool,
     access_ends: bool,
@@ -255,10 +256,8 @@ impl<'a> Desk<'a> {
                     refused_or_done(vault.age(&key, &held.token, aged, &Ladder::default(), now).await);
                 }
             }
-            Op::Reschedule => {
-                if held.token.age(now, &Ladder::default()).is_none() {
-                    refused_or_done(vault.reschedule(&key, &held.token, &Ladder::default()).await);
-                }
+            Op::Reschedule if held.token.age(now, &Ladder::default()).is_none() => {
+                refused_or_done(vault.reschedule(&key, &held.token, &Ladder::default()).await);
             }
             Op::SignIn { ends } => self.sign_in(&held, *ends).await,
             Op::Wait(hours) => self.now += SignedDuration::from_hours(*hours),
@@ -298,7 +297,7 @@ impl<'a> Desk<'a> {
 
 /// The row that is so many versions old, or the oldest.
 fn ago(rows: &[Held], versions: usize) -> Option<&Held> {
-    rows.iter().rev().take(versions + 1).last()
+    rows.iter().rev().take(versions + 1).next_back()
 }
 
 /// When an access token that this kind of profile is given now ends.
