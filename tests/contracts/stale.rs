@@ -2,14 +2,15 @@
 
 use jiff::Timestamp;
 use shared::{
+    ladder::Ladder,
     network::Terms,
     profile::{Kind, Switch, TokenKind},
+    settings::Settings,
     store::{
         StoreError,
         profiles::{DueRow, Held, TokenKey},
         renewals::{Beginning, Placed, Stepped},
     },
-    ladder::Ladder,
     token::{Reason, State, Token},
 };
 
@@ -62,7 +63,7 @@ async fn a_token_that_died_while_the_sweep_considered_it_stays_dead() {
         for passed in [30, 60] {
             let now = NOW + days(passed);
             let aged = token.age(now, &Ladder::default()).unwrap();
-            let late = vault.age(&key, &token, aged, &Ladder::default(), now).await;
+            let late = vault.age(&key, &token, aged, &Settings::default(), now).await;
             assert!(matches!(late, Err(StoreError::Conflict)), "after {passed} days: {late:?}");
         }
         assert_eq!(read(vault, &key).await, dead);
@@ -79,7 +80,7 @@ async fn what_has_ended_does_not_die_as_well() {
         let asked = read(vault, &key).await;
         let now = NOW + days(60);
         let aged = token.age(now, &Ladder::default()).unwrap();
-        vault.age(&key, &token, aged, &Ladder::default(), now).await.unwrap();
+        vault.age(&key, &token, aged, &Settings::default(), now).await.unwrap();
         let died = vault.die(&key, &asked, Reason::Expired, now).await;
         assert!(matches!(died, Err(StoreError::Conflict)), "{died:?}");
         assert_eq!(read(vault, &key).await.token.state, State::Expired);
@@ -102,7 +103,7 @@ async fn a_limit_is_not_shortened_by_whoever_did_not_see_it() {
         let until = State::CoolingDown { cooling_until: NOW + minutes(60) };
         let now = NOW + days(30);
         let aged = resting.token.age(now, &Ladder::default()).unwrap();
-        vault.age(&key, &resting.token, aged, &Ladder::default(), now).await.unwrap();
+        vault.age(&key, &resting.token, aged, &Settings::default(), now).await.unwrap();
         assert_eq!(read(vault, &key).await.token.state, until);
     })
     .await;

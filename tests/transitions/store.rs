@@ -16,17 +16,18 @@ use proptest::{
 };
 use shared::{
     grant::GrantPlace,
+    ladder::Ladder,
     network::Terms,
     profile::{Kind, Network, Switch, TokenKind},
     renewal::{Attempt, Renewed, Stage},
     secret::SecretHash,
+    settings::Settings,
     store::{
         Shards, StoreError,
         flows::Flows,
         profiles::{Held, TokenKey, Vault},
         renewals::{Beginning, Placed, Stepped},
     },
-    ladder::Ladder,
     token::{Reason, State, Token},
 };
 
@@ -253,7 +254,7 @@ impl<'a> Desk<'a> {
             Op::Die(reason) if !over => refused_or_done(vault.die(&key, &held, *reason, now).await),
             Op::Age => {
                 if let Some(aged) = held.token.age(now, &Ladder::default()) {
-                    refused_or_done(vault.age(&key, &held.token, aged, &Ladder::default(), now).await);
+                    refused_or_done(vault.age(&key, &held.token, aged, &Settings::default(), now).await);
                 }
             }
             Op::Reschedule if held.token.age(now, &Ladder::default()).is_none() => {
