@@ -188,3 +188,24 @@ async fn every_answer_forbids_caches_referrers_and_scripts() {
         assert!(!reply.body.contains("<script"), "{told}");
     }
 }
+
+// S16
+#[tokio::test]
+async fn an_answer_that_names_another_issuer_is_refused_before_its_code_is_sent_anywhere() {
+    let world = World::start().await;
+    let alice = world.person("alice");
+    for (network, kind, token, account) in SIGN_INS {
+        let session = alice.begin(kind, token).await;
+        let callback = alice.decide(&session, "approve", account).await;
+        let named = parameter(&callback, "iss");
+        assert_eq!(named.as_deref(), (network == "youtube").then_some("https://accounts.google.com"), "{network}");
+        let pairs: Vec<_> = callback.query_pairs().into_owned().filter(|(name, _)| name != "iss").collect();
+        let mut other = callback.clone();
+        other.query_pairs_mut().clear().extend_pairs(pairs).append_pair("iss", "https://issuer.example");
+        world.forget_calls().await;
+        let landing = Landing(alice.browser.get(other.as_str()).await.location());
+        assert_eq!((landing.error().as_str(), world.calls(&format!("{network}/token")).await), ("wrong_issuer", 0));
+        let words = alice.look(&session).await["error"]["detail"].as_str().unwrap().to_owned();
+        assert!(words.contains("did not come from"), "{words}");
+    }
+}

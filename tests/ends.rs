@@ -1,8 +1,12 @@
 //! How credentials end at each network, from the sign-in on: the right state, notice and words, and the way back.
 
+use reqwest::StatusCode;
 use serde_json::{Value, json};
 
-use crate::support::{Person, World, days, minutes};
+use crate::{
+    leases::apps::rewrite_apps,
+    support::{Person, Reply, World, days, minutes},
+};
 
 /// Where a journey has come to.
 struct Journey {
@@ -41,7 +45,7 @@ impl Journey {
         self.alice.get(&format!("/v1/profiles/{}", self.profile)).await.expect(200)["tokens"][0].clone()
     }
 
-    async fn publish(&self) -> crate::support::Reply {
+    async fn publish(&self) -> Reply {
         self.worker.post("/v1/leases", json!({ "use": "publish", "profile_id": self.profile })).await
     }
 
@@ -83,11 +87,34 @@ async fn alone() -> (World, Person) {
 #[tokio::test]
 async fn a_family_of_refresh_tokens_that_x_revoked_ends_at_the_next_refresh() {
     let journey = Journey::begin("x_profile", "interaction", "newsdesk").await;
+    journey.world.later(days(1)).await;
     journey.publish().await.expect(201);
-    journey.happens("x", "newsdesk", json!({ "event": "revoke" })).await.world.later(days(1)).await;
+    // somebody sends what was spent by that refresh once more, and X ends everything that came of it
+    replay_everything_at_x(&journey.world).await;
+    assert!(!journey.world.sandbox.networks().grants("x", "newsdesk")[0].live);
+    journey.world.later(days(1)).await;
     journey.publish().await.refused(409, "no_valid_token");
     let words = "X refused to renew it, and does not say why.";
     journey.ended("needs_reauth", json!("refresh_rejected"), "token_needs_reauth", words, "newsdesk").await;
+}
+
+/// Sends everything secret that X has seen to its token endpoint, as a refresh token of the app.
+async fn replay_everything_at_x(world: &World) {
+    let mut secret = None;
+    rewrite_apps(world, |apps| {
+        let app = apps.iter().find(|app| app["client_id"] == "tokenward-sandbox-x").unwrap();
+        secret = app["client_secret"].as_str().map(str::to_owned);
+    })
+    .await;
+    let url = format!("{}/api.x.com/2/oauth2/token", world.sandbox.networks_url());
+    for spent in world.sandbox.networks().secrets_seen() {
+        let form = [("grant_type", "refresh_token"), ("refresh_token", spent.as_str())];
+        let request = world.http.post(&url).basic_auth("tokenward-sandbox-x", secret.as_ref()).form(&form);
+        assert_eq!(request.send().await.unwrap().status(), StatusCode::BAD_REQUEST);
+        if !world.sandbox.networks().grants("x", "newsdesk")[0].live {
+            return;
+        }
+    }
 }
 
 #[tokio::test]
