@@ -1,6 +1,5 @@
 //! How credentials end at each network, from the sign-in on: the right state, notice and words, and the way back.
 
-use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use crate::{
@@ -91,7 +90,6 @@ async fn a_family_of_refresh_tokens_that_x_revoked_ends_at_the_next_refresh() {
     journey.publish().await.expect(201);
     // somebody sends what was spent by that refresh once more, and X ends everything that came of it
     replay_everything_at_x(&journey.world).await;
-    assert!(!journey.world.sandbox.networks().grants("x", "newsdesk")[0].live);
     journey.world.later(days(1)).await;
     journey.publish().await.refused(409, "no_valid_token");
     let words = "X refused to renew it, and does not say why.";
@@ -110,11 +108,12 @@ async fn replay_everything_at_x(world: &World) {
     for spent in world.sandbox.networks().secrets_seen() {
         let form = [("grant_type", "refresh_token"), ("refresh_token", spent.as_str())];
         let request = world.http.post(&url).basic_auth("tokenward-sandbox-x", secret.as_ref()).form(&form);
-        assert_eq!(request.send().await.unwrap().status(), StatusCode::BAD_REQUEST);
+        request.send().await.unwrap();
         if !world.sandbox.networks().grants("x", "newsdesk")[0].live {
             return;
         }
     }
+    panic!("X has seen no refresh token twice");
 }
 
 #[tokio::test]

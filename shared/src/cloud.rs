@@ -1,15 +1,31 @@
 //! How a function finds the cloud and the networks: the wiring that every `main` shares.
 
-use aws_config::{BehaviorVersion, SdkConfig};
+use aws_config::{BehaviorVersion, Region, SdkConfig, environment::EnvironmentVariableCredentialsProvider};
+use aws_sdk_dynamodb::config::SharedCredentialsProvider;
 
 use crate::{
-    edge::{Fatal, optional_variable},
+    edge::{Fatal, optional_variable, variable},
     exchange::Endpoints,
 };
 
-/// The SDK's configuration from the Lambda environment (`AWS_ENDPOINT_URL` included).
-pub async fn config() -> SdkConfig {
-    aws_config::load_defaults(BehaviorVersion::latest()).await
+/// The SDK's configuration from the environment that Lambda gives every function: region, credentials, and
+/// `AWS_ENDPOINT_URL` where the cloud is a stand-in.
+///
+/// The SDK's own chain would look in profiles, containers and machines as well, where a function has nothing: 700
+/// kilobytes to load at every cold start.
+///
+/// # Errors
+/// When Lambda's environment is not there.
+pub fn config() -> Result<SdkConfig, Fatal> {
+    let credentials = EnvironmentVariableCredentialsProvider::new();
+    let config = SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(Region::new(variable("AWS_REGION")?))
+        .credentials_provider(SharedCredentialsProvider::new(credentials));
+    Ok(match optional_variable("AWS_ENDPOINT_URL") {
+        Some(url) => config.endpoint_url(url).build(),
+        None => config.build(),
+    })
 }
 
 /// The networks' pinned addresses, or the stand-in on loopback that `NETWORK_ENDPOINT` names for all but those that

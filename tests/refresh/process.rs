@@ -150,7 +150,7 @@ async fn child() {
     let now = Arc::new(AtomicI64::new(0));
     let told = Arc::clone(&now);
     let clock = Clock::from_fn(move || Timestamp::from_second(told.load(Ordering::SeqCst)).unwrap());
-    let functions = Arc::new(Functions::wire(&cloud::config().await, &environment, &clock).unwrap());
+    let functions = Arc::new(Functions::wire(&cloud::config().unwrap(), &environment, &clock).unwrap());
     let (orders, answers) = TcpStream::connect(parent).await.unwrap().into_split();
     let (mut orders, answers) = (BufReader::new(orders).lines(), Arc::new(Mutex::new(answers)));
     while let Some(order) = orders.next_line().await.unwrap() {

@@ -19,7 +19,7 @@ use shared::{
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Fatal> {
     edge::init_logging();
-    let (aws, clock, random) = (cloud::config().await, Clock::system(), Random::system());
+    let (aws, clock, random) = (cloud::config()?, Clock::system(), Random::system());
     let keys = KeysConfig { table: variable("KEYS_TABLE")?, kms_key: variable("KMS_KEY")?, stage: variable("STAGE")? };
     let refresher = Refresher {
         vault: Vault::new(&aws, &variable("VAULT_TABLE")?, Shards::new(variable("DUE_SHARDS")?.parse()?)),

@@ -15,7 +15,7 @@ use shared::{
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Fatal> {
     edge::init_logging();
-    let (aws, clock, random) = (cloud::config().await, Clock::system(), Random::system());
+    let (aws, clock, random) = (cloud::config()?, Clock::system(), Random::system());
     let keys = KeysConfig { table: variable("KEYS_TABLE")?, kms_key: variable("KMS_KEY")?, stage: variable("STAGE")? };
     edge::serve(routes(Callback {
         flows: Flows::new(&aws, &variable("FLOWS_TABLE")?, Shards::new(variable("DUE_SHARDS")?.parse()?)),

@@ -12,7 +12,7 @@ use spill_reader::SpillReader;
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Fatal> {
     edge::init_logging();
-    let aws = cloud::config().await;
+    let aws = cloud::config()?;
     let shards = Shards::new(variable("DUE_SHARDS")?.parse()?);
     let reader = SpillReader {
         vault: Vault::new(&aws, &variable("VAULT_TABLE")?, shards),

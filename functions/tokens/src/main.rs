@@ -18,7 +18,7 @@ use tokens::{Tokens, routes};
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Fatal> {
     edge::init_logging();
-    let (aws, clock, random) = (cloud::config().await, Clock::system(), Random::system());
+    let (aws, clock, random) = (cloud::config()?, Clock::system(), Random::system());
     let shards = Shards::new(variable("DUE_SHARDS")?.parse()?);
     let keys = KeysConfig { table: variable("KEYS_TABLE")?, kms_key: variable("KMS_KEY")?, stage: variable("STAGE")? };
     edge::serve(routes(Tokens {
