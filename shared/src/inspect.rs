@@ -75,7 +75,7 @@ impl Refresher {
         }
         let failure = match answer {
             Ok(terms) => {
-                let changed = !terms.scopes.is_empty() && terms.scopes != held.token.scopes;
+                let changed = terms.changes(&held.token.scopes);
                 let check_at = held.token.inspect_at().map(|_| now + CHECKED_EVERY);
                 if changed || check_at.is_some() {
                     self.vault.learn(key, held, &terms, check_at).await?;

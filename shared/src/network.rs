@@ -178,6 +178,14 @@ pub struct Terms {
     pub given_at: Option<Timestamp>,
 }
 
+impl Terms {
+    /// Whether they tell of other scopes than these; where they tell of none, nothing is known to have changed.
+    #[must_use]
+    pub fn changes(&self, scopes: &[String]) -> bool {
+        !self.scopes.is_empty() && self.scopes != scopes
+    }
+}
+
 /// The credentials that a network gave.
 #[derive(Clone, Debug)]
 pub struct Grant {

@@ -223,6 +223,14 @@ impl Change {
         self
     }
 
+    /// It is as it was read: this, or not there where nothing was.
+    fn when_is(self, name: &str, read: Option<AttributeValue>) -> Self {
+        match read {
+            Some(read) => self.when(name, "=", read),
+            None => self.when_missing(name),
+        }
+    }
+
     fn when_missing(mut self, name: &str) -> Self {
         let name = self.name(name);
         self.conditions.push(format!("attribute_not_exists({name})"));

@@ -17,7 +17,7 @@ use shared::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{Admitted, Tokens, settings::require_administrator};
+use crate::{Admitted, Tokens, no_such_page, settings::require_administrator};
 
 /// How many lines come at once.
 const PAGE: i32 = 50;
@@ -125,7 +125,7 @@ pub(crate) async fn list(
         .map(|id| id.parse().map_err(|_| ApiError::new(Code::InvalidRequest, "`profile_id` is none.")))
         .transpose()?;
     if listed.next.as_deref().is_some_and(|next| !is_row_id(next)) {
-        return Err(ApiError::new(Code::InvalidRequest, "`next` is not what the page before said."));
+        return Err(no_such_page());
     }
     let page = tokens.vault.history(&caller.tenant, profile.as_ref(), listed.next.as_deref(), PAGE).await?;
     let (lines, next) = page;

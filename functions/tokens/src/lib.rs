@@ -163,5 +163,10 @@ impl FromRequestParts<Arc<Tokens>> for Admitted {
 /// A refresh may change a token at the very moment that a person changes it too: then it is looked at again, so often.
 const TRIES: u32 = 3;
 
+/// The refusal of a `next` that no page ever told.
+fn no_such_page() -> ApiError {
+    ApiError::new(Code::InvalidRequest, "`next` is not what the page before said.")
+}
+
 /// The words for whoever lacks the role that most changes need.
 const NEEDS_INTERACTION: &str = "This needs the role responder or manager, and the thing must be your own.";

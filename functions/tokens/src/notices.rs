@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::{
     access::{Caller, Operation, Relation, Subject},
-    edge::{ApiError, Code, Path, Problem, Query},
+    edge::{ApiError, Path, Problem, Query},
     health::Colour,
     profile::{Network, ProfileId},
     store::{
@@ -18,7 +18,7 @@ use shared::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{Admitted, Tokens};
+use crate::{Admitted, Tokens, no_such_page};
 
 /// How many notices come at once.
 const PAGE: i32 = 50;
@@ -140,7 +140,7 @@ pub(crate) async fn list(
     Query(listed): Query<Listed>,
 ) -> Result<Answer<Notices>, ApiError> {
     if listed.next.as_deref().is_some_and(|next| !is_row_id(next)) {
-        return Err(ApiError::new(Code::InvalidRequest, "`next` is not what the page before said."));
+        return Err(no_such_page());
     }
     let (mut notices, mut more) = (Vec::new(), false);
     for recipient in recipients(&caller) {

@@ -23,7 +23,7 @@ use tokio::time::Instant;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::{
-    Admitted, NEEDS_INTERACTION, TRIES, Tokens,
+    Admitted, NEEDS_INTERACTION, TRIES, Tokens, no_such_page,
     view::{ProfileView, TokenView},
 };
 
@@ -130,7 +130,7 @@ pub(crate) async fn list(
 ) -> Result<Answer<Profiles>, ApiError> {
     let after: Option<ProfileId> = match listed.next.map(|next| next.parse()).transpose() {
         Ok(after) => after,
-        Err(_) => return Err(ApiError::new(Code::InvalidRequest, "`next` is not what the page before said.")),
+        Err(_) => return Err(no_such_page()),
     };
     let page = tokens.vault.profiles(&caller.tenant, after.as_ref(), PAGE).await?;
     let ladder = tokens.ladder(&caller).await?;

@@ -15,7 +15,7 @@ use shared::{
 };
 use utoipa::{IntoParams, ToSchema};
 
-use crate::{Admitted, Tokens};
+use crate::{Admitted, Tokens, no_such_page};
 
 const PAGE: i32 = 50;
 
@@ -120,7 +120,7 @@ pub(crate) async fn list(
 ) -> Result<Answer<Rules>, ApiError> {
     let after: Option<RuleId> = match listed.next.map(|next| next.parse()).transpose() {
         Ok(after) => after,
-        Err(_) => return Err(ApiError::new(Code::InvalidRequest, "`next` is not what the page before said.")),
+        Err(_) => return Err(no_such_page()),
     };
     let (rules, next) = tokens.vault.rules(&caller.tenant, after.as_ref(), PAGE).await?;
     let items = rules.into_iter().map(Into::into).collect();

@@ -233,10 +233,7 @@ impl Watch {
     /// What every change is conditional on: the row as it was read.
     fn unchanged(&self) -> Result<Change, StoreError> {
         let change = Change::new().when("changes", "=", number(self.changes)).when_exists("due_at");
-        Ok(match &self.telling {
-            Some(telling) => change.when("telling", "=", value(telling)?),
-            None => change.when_missing("telling"),
-        })
+        Ok(change.when_is("telling", self.telling.as_ref().map(value).transpose()?))
     }
 }
 

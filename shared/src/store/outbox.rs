@@ -291,11 +291,8 @@ impl Vault {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let sending = Sending { since: now, entries: entries.to_vec() };
-        let change = Change::new().when_missing("sending");
-        let change = match outbox.last_sent_at {
-            Some(at) => change.when("last_sent_at", "=", value(&at)?),
-            None => change.when_missing("last_sent_at"),
-        };
+        let last_sent_at = outbox.last_sent_at.as_ref().map(value).transpose()?;
+        let change = Change::new().when_missing("sending").when_is("last_sent_at", last_sent_at);
         let change = change.set("sending", value(&sending)?).set("due_at", number((now + SENDING_LIMIT).as_second()));
         // as a transaction, whose repetition after a lost answer is no conflict with itself
         transact(&self.client, vec![change.in_transaction(&self.table, outbox_key(tenant, to))?]).await

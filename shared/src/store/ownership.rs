@@ -351,10 +351,8 @@ impl Pass {
 /// The profile's own row has the owners that were read, and none of them signed in again: whoever does adds to `attached`,
 /// and whoever leaves is missing.
 fn as_read(profile: &Profile) -> Change {
-    let change = match profile.attached {
-        0 => Change::new().when_missing("attached"),
-        attached => Change::new().when("attached", "=", number(attached)),
-    };
+    let attached = (profile.attached > 0).then(|| number(profile.attached));
+    let change = Change::new().when_is("attached", attached);
     match profile.owners.len() {
         0 => change.when_missing("owners"),
         owners => change.when_counts("owners", owners),

@@ -349,10 +349,7 @@ impl Vault {
             Some((before, _)) => {
                 let kept = Token { allow: before.token.allow, ..token.clone() };
                 let change = change.when("allow", "=", value(&kept.allow)?);
-                let change = match before.due_at {
-                    Some(at) => change.when("due_at", "=", number(at)),
-                    None => change.when_missing("due_at"),
-                };
+                let change = change.when_is("due_at", before.due_at.map(number));
                 super::renewals::forget(self.schedule_anew(change, key, before, &kept, ladder), before)
             }
             None => self.schedule(change, key, token, ladder).when_missing("generation"),
@@ -492,19 +489,13 @@ fn pool_key(tenant: &TenantId, network: Network, usage: Use) -> String {
 /// The row is as it was read in everything that its place in the `due` index follows from: whoever moves it there by
 /// what was read long ago would let it come up too late.
 pub(super) fn as_read(token: &Token) -> Result<Change, StoreError> {
-    let change = Change::new()
+    let at = |at: &Option<Timestamp>| at.as_ref().map(value).transpose();
+    Ok(Change::new()
         .when("generation", "=", number(token.generation))
         .when("considered_at", "=", value(&token.considered_at)?)
-        .when("allow", "=", value(&token.allow)?);
-    [("expires_at", token.expires_at), ("check_at", token.check_at)].into_iter().try_fold(
-        change,
-        |change, (name, at)| {
-            Ok(match at {
-                Some(at) => change.when(name, "=", value(&at)?),
-                None => change.when_missing(name),
-            })
-        },
-    )
+        .when("allow", "=", value(&token.allow)?)
+        .when_is("expires_at", at(&token.expires_at)?)
+        .when_is("check_at", at(&token.check_at)?))
 }
 
 /// A token's row, whole.

@@ -253,8 +253,7 @@ impl Vault {
         next.access_expires_at = terms.access_expires_at.or(next.access_expires_at);
         let change = said(as_read(&held.token)?, terms)?.put("check_at", check_at.as_ref().map(value).transpose()?);
         let change = self.schedule(change, key, &next, &self.ladder_of(key, &next).await?);
-        let changed = !terms.scopes.is_empty() && terms.scopes != held.token.scopes;
-        if changed {
+        if terms.changes(&held.token.scopes) {
             self.step_watched(key, held, change, |_| false).await
         } else {
             self.step(key, change, |_| false).await
@@ -276,10 +275,7 @@ impl Vault {
             return Ok(false);
         }
         let change = Change::new().when("generation", "=", number(held.token.generation));
-        let change = match &held.check_after {
-            Some(after) => change.when("check_after", "=", value(after)?),
-            None => change.when_missing("check_after"),
-        };
+        let change = change.when_is("check_after", held.check_after.as_ref().map(value).transpose()?);
         Ok(matches!(self.step(key, change.set("check_after", value(&again)?), |_| false).await?, Stepped::Done(_)))
     }
 
@@ -381,10 +377,7 @@ fn unchanged(held: &Held) -> Change {
 
 /// No answer came late since the row was read: none may be overlooked.
 fn nothing_came(change: Change, held: &Held) -> Change {
-    match held.arrivals {
-        0 => change.when_missing("arrivals"),
-        arrivals => change.when("arrivals", "=", number(arrivals)),
-    }
+    change.when_is("arrivals", (held.arrivals > 0).then(|| number(held.arrivals)))
 }
 
 fn without_candidates(change: Change, held: &Held) -> Change {

@@ -61,10 +61,7 @@ impl Vault {
         settings: &Settings,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let change = match &before.changed_at {
-            Some(at) => Change::new().when("changed_at", "=", value(at)?),
-            None => Change::new().when_missing("changed_at"),
-        };
+        let change = Change::new().when_is("changed_at", before.changed_at.as_ref().map(value).transpose()?);
         let row = write(settings)?;
         let change = ["privacy_url", "reauthenticate_url"]
             .into_iter()
@@ -140,10 +137,7 @@ impl Vault {
     /// [`StoreError::Conflict`] when another sweep is at it, or the ladder changed again.
     pub async fn reached(&self, tenant: &TenantId, so_far: &Rescheduling, page: &TokenPage) -> Result<(), StoreError> {
         let change = Change::new().when("changed_at", "=", value(&so_far.changed_at)?);
-        let change = match &so_far.after {
-            Some(after) => change.when("rescheduled", "=", text(after)),
-            None => change.when_missing("rescheduled"),
-        };
+        let change = change.when_is("rescheduled", so_far.after.as_ref().map(text));
         let change = match &page.next {
             Some(next) => change.set("rescheduled", text(next)),
             None => ["due_shard", "due_at", "rescheduled"].into_iter().fold(change, Change::remove),

@@ -90,10 +90,7 @@ impl Vault {
         if known.tells(caller, now) {
             return Ok(());
         }
-        let change = match &known.removed_at {
-            Some(removed) => Change::new().when("removed_at", "=", value(removed)?),
-            None => Change::new().when_missing("removed_at"),
-        };
+        let change = Change::new().when_is("removed_at", known.removed_at.as_ref().map(value).transpose()?);
         let change = change
             .set("seen_at", value(&now)?)
             .set("subject", text(caller.subject.as_str()))
