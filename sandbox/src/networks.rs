@@ -10,6 +10,7 @@
 //! tests that search logs and answers for it ([`Networks::secrets_seen`]).
 
 mod consent;
+mod crowd;
 mod facebook;
 mod fields;
 mod grants;
@@ -33,6 +34,7 @@ use crate::{
     faults::{self, Call, Faults, Faulty},
     issuer::Issuer,
 };
+pub use crowd::{Credentials, NoConsent};
 use grants::{Book, Desk, Ending, RotatedSecrets, SecretsSeen};
 
 /// A network that the sandbox plays.

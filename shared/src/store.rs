@@ -74,6 +74,9 @@ impl Shards {
     }
 }
 
+/// At most so long is waited before a call to a table is repeated for the first time: tables answer within milliseconds.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
+
 /// A DynamoDB client that answers, or fails, well within a function's budget.
 ///
 /// What it may spend on repetitions is its own: the SDK would share that with every other client of the process, and
@@ -85,7 +88,7 @@ fn client(aws: &SdkConfig) -> Client {
         .operation_timeout(Duration::from_secs(5));
     let config = Builder::from(aws)
         .timeout_config(timeouts.build())
-        .retry_config(RetryConfig::standard().with_max_attempts(3))
+        .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(FIRST_PAUSE))
         .retry_partition(RetryPartition::custom("store").build());
     Client::from_conf(config.build())
 }

@@ -315,6 +315,11 @@ impl Book {
         self.grants.iter().filter(move |grant| grant.network == network && grant.account == account)
     }
 
+    /// How many grants are in force.
+    pub(super) fn living(&self, network: Network) -> usize {
+        self.grants.iter().filter(|grant| grant.network == network && grant.ended.is_none()).count()
+    }
+
     /// Ends a grant. The first reason stays.
     pub(super) fn end(&mut self, id: GrantId, why: Ending) {
         self.grants[id.0].ended.get_or_insert(why);
