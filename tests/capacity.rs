@@ -14,7 +14,7 @@ use shared::{
     network::Grant,
     random::Random,
     secret::SessionId,
-    store::{Shards, flows::Flows},
+    store::{Spread, flows::Flows},
 };
 
 use crate::support::{Landing, Person, Row, World, days};
@@ -46,7 +46,7 @@ async fn lengthen(world: &World, session: &str, by: usize) {
         stage: environment["STAGE"].clone(),
     };
     let keys = TenantKeys::new(world.sandbox.aws_config(), config, world.sandbox.clock().clock(), Random::system());
-    let flows = Flows::new(world.sandbox.aws_config(), "Flows", Shards::new(4));
+    let flows = Flows::new(world.sandbox.aws_config(), "Flows", Spread::new(4, 0));
     let id = SessionId::try_from(session.to_owned()).unwrap();
     let parked = flows.find(&id).await.unwrap().unwrap().grant.unwrap();
     let grant = parked.open(&keys).await.unwrap();

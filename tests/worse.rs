@@ -3,7 +3,7 @@
 use reqwest::Method;
 use serde_json::{Value, json};
 use shared::{
-    store::{Shards, profiles::TokenKey, profiles::Vault},
+    store::{Spread, profiles::TokenKey, profiles::Vault},
     token::Reason,
 };
 
@@ -35,7 +35,7 @@ async fn renew(person: &Person, profile: &str, account: &str) {
 
 /// The network says that a person's acquisition token is dead.
 async fn die(world: &World, person: &Person, profile: &str) {
-    let vault = Vault::new(world.sandbox.aws_config(), "Vault", Shards::new(4));
+    let vault = Vault::new(world.sandbox.aws_config(), "Vault", Spread::new(4, 0));
     let key = TokenKey {
         tenant: "acme".parse().unwrap(),
         profile: profile.parse().unwrap(),
