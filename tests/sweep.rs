@@ -11,7 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::support::{Person, Row, World, minutes};
 
-mod errands;
+pub(crate) mod errands;
 mod faults;
 mod ladder;
 mod letters;

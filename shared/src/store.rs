@@ -78,7 +78,7 @@ impl Spread {
     /// never before.
     fn delayed(self, key: &str, at: Timestamp) -> Timestamp {
         let [_, _, share @ ..] = hash(key);
-        let seconds = i128::from(u32::from_be_bytes(share)) * i128::from(self.jitter.as_secs()) >> u32::BITS;
+        let seconds = (i128::from(u32::from_be_bytes(share)) * i128::from(self.jitter.as_secs())) >> u32::BITS;
         at + SignedDuration::from_secs(seconds.try_into().unwrap_or_default())
     }
 

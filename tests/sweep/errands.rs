@@ -19,13 +19,13 @@ use crate::{
 const STILL: &str = "MissedTicks";
 
 /// The sweep of a world, whose errands stay where they are until they are delivered by hand.
-struct ByHand<'a> {
+pub(crate) struct ByHand<'a> {
     world: &'a World,
     functions: Functions,
 }
 
 impl<'a> ByHand<'a> {
-    fn of(world: &'a World) -> Self {
+    pub(crate) fn of(world: &'a World) -> Self {
         let (sandbox, mut environment) = (&world.sandbox, world.sandbox.environment().clone());
         let queue = format!("{}/000000000000/{STILL}", sandbox.aws_endpoint());
         environment.get_mut("expiry-sweep").unwrap().insert("DUE_QUEUE".to_owned(), queue);
@@ -35,17 +35,17 @@ impl<'a> ByHand<'a> {
         }
     }
 
-    async fn dispatch(&self) -> Value {
+    pub(crate) async fn dispatch(&self) -> Value {
         let event = json!({ "source": "aws.scheduler", "detail-type": "Scheduled Event", "detail": "{}" });
         self.functions.invoke("expiry-sweep", event).await.unwrap()
     }
 
     /// Everything that was ever sent on.
-    fn sent(&self) -> Vec<String> {
+    pub(crate) fn sent(&self) -> Vec<String> {
         self.world.sandbox.cloud().messages(STILL)
     }
 
-    async fn deliver(&self, messages: &[String]) -> Value {
+    pub(crate) async fn deliver(&self, messages: &[String]) -> Value {
         let record = |(at, body): (usize, &String)| json!({ "messageId": at.to_string(), "body": body });
         let records: Vec<_> = messages.iter().enumerate().map(record).collect();
         self.functions.invoke("expiry-sweep", json!({ "Records": records })).await.unwrap()
@@ -196,9 +196,10 @@ async fn an_event_that_is_neither_the_schedules_nor_the_queues_is_an_error() {
 async fn what_is_down_brings_a_message_back_until_it_is_put_aside_and_a_redrive_does_the_rest() {
     let world = World::start().await;
     let alice = world.person("alice");
-    let session = alice.begin("x_profile", "interaction").await;
-    alice.approve(&session, "newsdesk").await;
-    world.later(minutes(60)).await;
+    alice.connect("x_profile", "interaction", "newsdesk").await;
+    strike(&world, "x/revoke", "status", 503, 1000);
+    assert_eq!(alice.delete("/v1/profiles/x_profile-42").await.expect(200)["revocation"], "pending");
+    world.later(minutes(60)).await.no_faults().await;
     let sweep = ByHand::of(&world);
     sweep.dispatch().await;
     let [message] = &sweep.sent()[..] else { panic!("one message") };
@@ -327,7 +328,6 @@ async fn what_the_queue_does_not_take_is_due_at_the_next_tick() {
     }
 }
 
-// S66
 #[test]
 fn the_times_of_the_queue_and_the_function_agree() {
     let template = Template::deployed();

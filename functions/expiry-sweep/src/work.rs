@@ -33,7 +33,7 @@ struct Outcome {
 }
 
 impl Outcome {
-    /// Whether the row is done, or another had it first; else it stays due, and its failure is said once.
+    /// Counts a failure and logs it, once; a row that somebody else had first is done.
     fn note(&mut self, row: &str, tenant: Option<&TenantId>, done: Result<(), GrantError>) {
         let Err(error) = done else { return };
         if matches!(error, GrantError::Store(StoreError::Conflict)) {

@@ -364,8 +364,9 @@ const NO_SUCH_QUEUE: &str = "QueueDoesNotExist";
 /// SQS spoke XML once, and tells the SDKs the error's name of that time in a header.
 pub(super) fn refused(refusal: &Refusal) -> Response {
     let of_old = match refusal.code {
-        NO_SUCH_QUEUE => "AWS.SimpleQueueService.NonExistentQueue",
-        code => code,
+        NO_SUCH_QUEUE => "AWS.SimpleQueueService.NonExistentQueue".to_owned(),
+        code if code.contains("Batch") => format!("AWS.SimpleQueueService.{code}"),
+        code => code.to_owned(),
     };
     let mut response = refusal.json();
     if let Ok(value) = HeaderValue::try_from(format!("{of_old};Sender")) {

@@ -338,7 +338,8 @@ impl Flows {
             token: of.token.clone(),
             generation: of.generation,
         };
-        let grant = read_grant(fields.as_ref(), place).ok_or(StoreError::Conflict)?;
+        let grant = read_grant(fields.as_ref(), place);
+        let grant = grant.ok_or_else(|| super::unreadable("a revocation without its grant"))?;
         Ok(Some(DueFlow::Revocation(Box::new(Revocation { id: id.to_owned(), of, grant }))))
     }
 
