@@ -24,19 +24,20 @@ const PUBLIC_ROUTES: [&str; 3] = ["GET /oauth/callback/{network}", "GET /oauth/s
 
 /// What a function holds, and what it is given for that: variables of its environment, resources of its role (with the
 /// action, where others have another use for the resource).
-const REACH: [(&str, &[&str], &[&str]); 6] = [
+const REACH: [(&str, &[&str], &[&str]); 7] = [
     ("Vault", &["VAULT_TABLE"], &["${Vault.Arn}"]),
     ("Flows", &["FLOWS_TABLE"], &["${Flows.Arn}"]),
     ("TenantKeys", &["KEYS_TABLE", "KMS_KEY", "STAGE"], &["${Keys.Arn}", "${Key.Arn}"]),
     ("Apps", &["APPS_SECRET"], &["${Apps}"]),
     ("Mailer", &["MAIL_FROM"], &["identity/${MailFrom}"]),
     ("Spill", &["SPILL_QUEUE"], &["sqs:SendMessage ${SpillQueue.Arn}"]),
+    ("DueQueue", &["DUE_QUEUE"], &["sqs:SendMessage ${DueQueue.Arn}", "sqs:GetQueueAttributes ${DueQueue.Arn}"]),
 ];
 
 /// The requirements that are met by now; the others wait for their features.
 const MET: &str = "S1 S2 S3 S4 S5 S6 S7 S8 S9 S10 S11 S12 S13 S14 S15 S16 S17 S18 S19 S20 S21 S22 S23 S24 S25 S26 S29 S30 S31 S32 \
                    S33 S34 S35 S36 S37 S38 S38a S39 S40 S41 S42 S43 S44 S45 S46 S47 S48 S49 S50 S51 S52 S53 S54 S55 S56 \
-                   S57 S58 S59 S61 S62 S64 S65 S66 S67 S68 S70 S71";
+                   S57 S58 S59 S61 S62 S63 S64 S65 S66 S67 S68 S70 S71";
 
 #[test]
 fn a_function_imports_shared_and_no_other_function() {

@@ -16,6 +16,7 @@ use shared::{
     apps::Apps,
     clock::Clock,
     connect::ReturnUrls,
+    due::DueQueue,
     edge::{self, Fatal},
     exchange::{Endpoints, Exchange},
     keys::{KeysConfig, TenantKeys},
@@ -24,7 +25,7 @@ use shared::{
     refresh::Refresher,
     revoke::Revoker,
     spill::Spill,
-    store::{Shards, flows::Flows, profiles::Vault},
+    store::{Spread, flows::Flows, profiles::Vault},
 };
 use spill_reader::SpillReader;
 use tokens::Tokens;
@@ -62,7 +63,7 @@ impl Functions {
         };
         Ok(Self {
             start: oauth_start::routes(Start {
-                flows: Flows::new(aws, start.variable("FLOWS_TABLE")?, Shards::new(1)),
+                flows: Flows::new(aws, start.variable("FLOWS_TABLE")?, Spread::new(1, 0)),
                 keys: start.keys()?,
                 apps: start.apps()?,
                 endpoints: start.endpoints()?,
@@ -112,6 +113,7 @@ impl Functions {
                     expiry_sweep::REFRESH_LEASE,
                 ),
                 revoker: sweeping,
+                due: DueQueue::new(aws, sweep.variable("DUE_QUEUE")?),
                 mailer: Mailer::new(aws, sweep.variable("MAIL_FROM")?)?,
                 reauthenticate_url: sweep.variable("REAUTHENTICATE_URL")?.to_owned(),
                 return_urls: ReturnUrls::parse(sweep.variable("RETURN_URLS")?)?,
@@ -162,16 +164,20 @@ impl Wiring<'_> {
         value.map(String::as_str).ok_or_else(|| format!("the environment variable {name} is missing").into())
     }
 
-    fn shards(&self) -> Result<Shards, Fatal> {
-        Ok(Shards::new(self.variable("DUE_SHARDS")?.parse()?))
+    fn spread(&self, jitter_minutes: u16) -> Result<Spread, Fatal> {
+        Ok(Spread::new(self.variable("DUE_SHARDS")?.parse()?, jitter_minutes))
     }
 
     fn vault(&self) -> Result<Vault, Fatal> {
-        Ok(Vault::new(self.aws, self.variable("VAULT_TABLE")?, self.shards()?))
+        Ok(Vault::new(
+            self.aws,
+            self.variable("VAULT_TABLE")?,
+            self.spread(self.variable("DUE_JITTER_MINUTES")?.parse()?)?,
+        ))
     }
 
     fn flows(&self) -> Result<Flows, Fatal> {
-        Ok(Flows::new(self.aws, self.variable("FLOWS_TABLE")?, self.shards()?))
+        Ok(Flows::new(self.aws, self.variable("FLOWS_TABLE")?, self.spread(0)?))
     }
 
     fn keys(&self) -> Result<TenantKeys, Fatal> {

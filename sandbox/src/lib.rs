@@ -28,6 +28,7 @@ pub mod networks;
 mod pages;
 mod poller;
 pub mod template;
+mod tick;
 
 use std::{collections::BTreeMap, fmt, io, net::Ipv4Addr, sync::Arc};
 
@@ -115,6 +116,7 @@ struct Parts {
     functions: Arc<Functions>,
     pollers: Vec<Arc<Poller>>,
     gateway: Gateway,
+    template: &'static Template,
 }
 
 impl Sandbox {
@@ -177,6 +179,7 @@ impl Sandbox {
             functions,
             pollers,
             gateway,
+            template,
         });
         let router = parts.gateway.routes().merge(doors::routes(&parts)).merge(pages::routes(&parts));
         let unstruck = Faulty {
@@ -266,14 +269,23 @@ impl Sandbox {
         &self.parts.aws
     }
 
-    /// Invokes a function as its schedule does, and returns its summary; one that works off a queue gets what is
-    /// visible there now, and the summary is how many messages it has done and how many come again:
-    /// `{"delivered":1,"kept":0}`.
+    /// Invokes a function as its schedule does, and again with what it sent on, until nothing new is done; returns the
+    /// summary of it all. One that has no schedule and works off a queue gets what is visible there now, and the summary
+    /// is how many messages it has done and how many come again: `{"delivered":1,"kept":0}`.
     ///
     /// # Errors
     /// When the function fails.
     pub async fn tick(&self, function: &str) -> Result<Value, Fatal> {
         self.parts.tick(function).await
+    }
+
+    /// Hands a function what is visible in its queue now, and returns when all that was visible before is done or comes
+    /// again.
+    ///
+    /// # Errors
+    /// When no queue invokes the function.
+    pub async fn deliver(&self, function: &str) -> Result<Value, Fatal> {
+        self.parts.deliver(function).await
     }
 
     /// Stops, and returns when nobody listens on the first port any more.
@@ -285,27 +297,6 @@ impl Sandbox {
 impl fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sandbox").field("url", &self.parts.url).finish_non_exhaustive()
-    }
-}
-
-impl Parts {
-    /// The event is the one that `EventBridge` Scheduler sends where the schedule names no input.
-    async fn tick(&self, function: &str) -> Result<Value, Fatal> {
-        if let Some(poller) = self.pollers.iter().find(|poller| poller.function() == function) {
-            return Ok(json!(poller.deliver().await));
-        }
-        let event = json!({
-            "version": "0",
-            "id": "00000000-0000-0000-0000-000000000000",
-            "detail-type": "Scheduled Event",
-            "source": "aws.scheduler",
-            "account": "000000000000",
-            "time": self.clock.now(),
-            "region": REGION,
-            "resources": [format!("arn:aws:scheduler:{REGION}:000000000000:schedule/default/tokenward-sandbox-{function}")],
-            "detail": "{}",
-        });
-        self.functions.invoke(function, event).await
     }
 }
 
@@ -400,12 +391,15 @@ fn environment(
         ("GROUPS_CLAIM", "groups".to_owned()),
         ("GRAPH_VERSION", "v26.0".to_owned()),
         ("DUE_SHARDS", "4".to_owned()),
+        // people see exact times
+        ("DUE_JITTER_MINUTES", "0".to_owned()),
         ("VAULT_TABLE", "Vault".to_owned()),
         ("FLOWS_TABLE", "Flows".to_owned()),
         ("KEYS_TABLE", "Keys".to_owned()),
         ("KMS_KEY", kms_key.to_owned()),
         ("APPS_SECRET", APPS_SECRET.to_owned()),
         ("SPILL_QUEUE", format!("{aws_endpoint}/000000000000/SpillQueue")),
+        ("DUE_QUEUE", format!("{aws_endpoint}/000000000000/DueQueue")),
     ]
     .into();
     let variables = |names: &BTreeMap<String, String>| {

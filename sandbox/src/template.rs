@@ -44,6 +44,8 @@ pub struct Template {
     pub routes: Vec<Route>,
     /// The queues that are worked off by functions.
     pub deliveries: Vec<Delivery>,
+    /// The functions that a schedule invokes.
+    pub schedules: Vec<String>,
 }
 
 /// A DynamoDB table, in CloudFormation's own words.
@@ -281,6 +283,7 @@ impl Template {
             functions: Vec::new(),
             routes: Vec::new(),
             deliveries: Vec::new(),
+            schedules: Vec::new(),
         };
         for (id, resource) in of("AWS::DynamoDB::Table") {
             template.tables.push(Table { name: id.clone(), ..read(&resource["Properties"])? });
@@ -297,6 +300,7 @@ impl Template {
                     "SQS" => {
                         template.deliveries.push(Delivery { function: name.clone(), ..read(&event.properties)? });
                     }
+                    "ScheduleV2" => template.schedules.push(name.clone()),
                     _ => {}
                 }
             }

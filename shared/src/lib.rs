@@ -23,6 +23,7 @@ pub mod grant;
 pub mod renewal;
 pub mod store;
 pub mod spill;
+pub mod due;
 pub mod revoke;
 pub mod refresh;
 pub mod inspect;

@@ -235,8 +235,9 @@ impl Refusal {
 
 /// The access token is renewed so long before it ends.
 const MARGIN: SignedDuration = SignedDuration::from_mins(5);
-/// A network that ends credentials silently is asked so often: often enough to be at least daily.
-pub const CHECKED_EVERY: SignedDuration = SignedDuration::from_hours(23);
+/// A network that ends credentials silently is asked so often: with the jitter of the index, less than four hours,
+/// at least daily.
+pub const CHECKED_EVERY: SignedDuration = SignedDuration::from_hours(20);
 /// An access token that ends within this time is not handed out any more.
 const LEEWAY: SignedDuration = SignedDuration::from_secs(30);
 

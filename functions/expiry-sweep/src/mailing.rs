@@ -9,7 +9,6 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     access::{Subject, TenantId},
-    clock::Deadline,
     mail::SendError,
     settings::Settings,
     store::{
@@ -21,7 +20,7 @@ use shared::{
 };
 
 use crate::{
-    Due, Summary, Sweep,
+    Summary, Sweep,
     letter::{self, Reader},
 };
 
@@ -36,26 +35,8 @@ const REFUSED_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 type Entries<'a> = Vec<(String, &'a Notice)>;
 
 impl Sweep {
-    pub(crate) async fn mail_outboxes(&self, due: &Due, summary: &mut Summary, deadline: Deadline) {
-        let now = self.clock.now();
-        for (tenant, recipient) in &due.outboxes {
-            if deadline.left().is_zero() {
-                summary.unfinished = true;
-                return;
-            }
-            match self.mail(tenant, recipient, summary, now).await {
-                // another sweep is at it
-                Ok(()) | Err(StoreError::Conflict) => {}
-                Err(error) => {
-                    summary.failed += 1;
-                    tracing::error!(%tenant, %error, "a due outbox failed");
-                }
-            }
-        }
-    }
-
     /// Mails what waits in an outbox, as one letter, at most once an hour.
-    async fn mail(
+    pub(crate) async fn mail(
         &self,
         tenant: &TenantId,
         to: &Recipient,
@@ -64,6 +45,9 @@ impl Sweep {
     ) -> Result<(), StoreError> {
         let (vault, settings) = (&self.revoker.vault, self.settings(tenant, now).await?);
         let outbox = vault.outbox(tenant, to).await?;
+        if !outbox.is_due(now) {
+            return Ok(());
+        }
         if let Some(sending) = &outbox.sending {
             if sending.is_lost(now) {
                 tracing::warn!(%tenant, "a mail was begun and its end is not known");

@@ -204,7 +204,7 @@ impl Vault {
     }
 
     fn mark(&self, TokenKey { tenant, profile, .. }: &TokenKey) -> Change {
-        let shard = self.shards.of(&format!("T#{tenant}#{}", profile.kind().network()));
+        let shard = self.spread.shard(&format!("T#{tenant}#{}", profile.kind().network()));
         Change::new().add("changes", number(1)).set("due_shard", text(shard))
     }
 

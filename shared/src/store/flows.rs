@@ -15,7 +15,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Change, DueCursor, Item, Shards, StoreError, Written, binary, by_account, client, key_part, number,
+    Change, DueCursor, Item, Spread, StoreError, Written, binary, by_account, client, key_part, number,
     put_in_transaction, read, sealed, text, transact, unavailable, value, write,
 };
 use crate::{
@@ -97,7 +97,7 @@ pub enum DueFlow {
 pub struct Flows {
     client: Client,
     table: String,
-    shards: Shards,
+    spread: Spread,
 }
 
 /// `<network>#<app>#<login>`: whose tokens live and die together at some networks.
@@ -108,8 +108,8 @@ pub(super) fn account_key(network: Network, app: &str, login: &str) -> String {
 impl Flows {
     /// The table with this name.
     #[must_use]
-    pub fn new(aws: &SdkConfig, table: &str, shards: Shards) -> Self {
-        Self { client: client(aws), table: table.to_owned(), shards }
+    pub fn new(aws: &SdkConfig, table: &str, spread: Spread) -> Self {
+        Self { client: client(aws), table: table.to_owned(), spread }
     }
 
     /// Keeps a new session.
@@ -208,7 +208,7 @@ impl Flows {
             .set("expires_at", value(&expires_at)?)
             // kept until it is attached or revoked: no TTL
             .remove("ttl")
-            .set("due_shard", text(self.shards.of(session.id.as_str())))
+            .set("due_shard", text(self.spread.shard(session.id.as_str())))
             .set("due_at", number(expires_at.as_second()))
             .put("account", account)
             .set("granted", value(granted)?)
@@ -259,7 +259,7 @@ impl Flows {
     pub(super) fn revoking(&self, revocation: &Revocation, at: Timestamp) -> Result<TransactWriteItem, StoreError> {
         let mut item = write(&revocation.of)?;
         item.insert("id".to_owned(), text(&revocation.id));
-        item.insert("due_shard".to_owned(), text(self.shards.of(&revocation.id)));
+        item.insert("due_shard".to_owned(), text(self.spread.shard(&revocation.id)));
         item.insert("due_at".to_owned(), number(at.as_second()));
         item.insert("sealed".to_owned(), sealed_fields(&revocation.grant));
         put_in_transaction(&self.table, item)
@@ -304,7 +304,7 @@ impl Flows {
     /// Where to begin reading what is due.
     #[must_use]
     pub fn due_cursor(&self) -> DueCursor {
-        DueCursor::new(self.shards)
+        DueCursor::new(self.spread)
     }
 
     /// The ids of the next rows that are due; `None` after the last.
@@ -338,7 +338,8 @@ impl Flows {
             token: of.token.clone(),
             generation: of.generation,
         };
-        let grant = read_grant(fields.as_ref(), place).ok_or(StoreError::Conflict)?;
+        let grant = read_grant(fields.as_ref(), place);
+        let grant = grant.ok_or_else(|| super::unreadable("a revocation without its grant"))?;
         Ok(Some(DueFlow::Revocation(Box::new(Revocation { id: id.to_owned(), of, grant }))))
     }
 

@@ -162,7 +162,7 @@ impl Vault {
         let mut row = write(removal)?;
         // the list's index holds what has a tenant and an item; this has no item
         row.extend(removal_key(tenant, subject));
-        row.insert("due_shard".to_owned(), text(self.shards.of(&removal_partition(tenant, subject))));
+        row.insert("due_shard".to_owned(), text(self.spread.shard(&removal_partition(tenant, subject))));
         row.insert("due_at".to_owned(), number((*removed_at + SETTLED).as_second()));
         let items =
             vec![user.in_transaction(&self.table, users::key(tenant, subject))?, put_in_transaction(&self.table, row)?];
