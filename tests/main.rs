@@ -40,6 +40,7 @@ mod rules;
 mod sealing;
 mod secrets;
 mod settings;
+mod simulation;
 mod support;
 mod sweep;
 mod transitions;

@@ -120,7 +120,7 @@ async fn an_hour_without(targets: &[&str]) {
 
 /// What lies in any queue.
 fn left(world: &World) -> Value {
-    let queues = ["SpillQueue", "SpilledForGood"];
+    let queues = ["SpillQueue", "SpilledForGood", "DueQueue", "DueForGood"];
     let left: Vec<_> = queues.iter().flat_map(|queue| world.sandbox.cloud().messages(queue)).collect();
     if left.is_empty() { Value::Null } else { json!(left) }
 }

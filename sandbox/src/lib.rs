@@ -279,6 +279,16 @@ impl Sandbox {
         self.parts.tick(function).await
     }
 
+    /// One tick as it is in the cloud: the function is invoked as its schedule does, once, and each message that it sends
+    /// on is handed over `times` times at once, as a queue may do that promises at least once. Returns the summary of it
+    /// all; what that made due comes with the next tick.
+    ///
+    /// # Errors
+    /// When the function fails, or has no queue.
+    pub async fn tick_once(&self, function: &str, times: usize) -> Result<Value, Fatal> {
+        self.parts.tick_once(function, times).await
+    }
+
     /// Hands a function what is visible in its queue now, and returns when all that was visible before is done or comes
     /// again.
     ///

@@ -47,6 +47,16 @@ impl Parts {
         Ok(Value::Object(ticked))
     }
 
+    /// One tick as it is in the cloud: the function is invoked as its schedule does, once, and each message that it sends
+    /// on is handed over `times` times at once.
+    pub(crate) async fn tick_once(&self, function: &str, times: usize) -> Result<Value, Fatal> {
+        let poller = self.poller(function).ok_or_else(|| format!("no queue invokes {function}"))?;
+        let turn = poller.turn().await;
+        let dispatched = self.functions.invoke(function, self.scheduled(function)).await?;
+        let (_, answers) = turn.deliver_times(times).await;
+        Ok(Value::Object(answers.into_iter().fold(add(Map::new(), dispatched), add)))
+    }
+
     /// Hands a function what waits for it.
     pub(crate) async fn deliver(&self, function: &str) -> Result<Value, Fatal> {
         let poller = self.poller(function).ok_or_else(|| format!("no queue invokes {function}"))?;
