@@ -17,6 +17,7 @@ use shared::{
     edge::Fatal,
     inspect::Inspected,
     mail::Mailer,
+    metrics::{self, Metric},
     profile::{Network, TokenKind},
     recent::Recent,
     refresh::{Access, Refresher, Wanted},
@@ -126,6 +127,28 @@ pub struct Summary {
     pub unfinished: bool,
 }
 
+impl Summary {
+    /// What is watched of it.
+    fn counts(&self) -> [(Metric, u64); 14] {
+        [
+            (Metric::Sweeps, 1),
+            (Metric::SweepsUnfinished, self.unfinished.into()),
+            (Metric::SweepWarned, self.warned.into()),
+            (Metric::SweepExpired, self.expired.into()),
+            (Metric::SweepRenewed, self.renewed.into()),
+            (Metric::SweepUnrenewed, self.unrenewed.into()),
+            (Metric::SweepDied, self.died.into()),
+            (Metric::SweepUninspected, self.uninspected.into()),
+            (Metric::SweepRevoked, self.revoked.into()),
+            (Metric::SweepUnrevoked, self.unrevoked.into()),
+            (Metric::SweepMailed, self.mailed.into()),
+            (Metric::SweepUnanswered, self.unanswered.into()),
+            (Metric::SweepPostponed, self.postponed.into()),
+            (Metric::SweepFailed, self.failed.into()),
+        ]
+    }
+}
+
 impl Due {
     /// Somebody was told something of a token: it is mailed, and may have been the last that acquisition lived on.
     fn told(&mut self, key: &TokenKey, owner: Subject) {
@@ -160,6 +183,7 @@ impl Sweep {
         // last, so that one mail holds all that this sweep has to say to a person
         self.mail_outboxes(&due, &mut summary, deadline).await;
         tracing::info!(summary = %serde_json::json!(summary), "swept");
+        metrics::record(self.clock.now(), None, summary.counts());
         Ok(summary)
     }
 
