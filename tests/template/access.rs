@@ -12,7 +12,7 @@ const OPEN_ROUTES: [&str; 3] = ["GET /oauth/callback/{network}", "GET /oauth/sta
 /// The actions that know no resource (AWS's Service Authorization Reference, AWS X-Ray), so that `*` is all that can be said.
 const WITHOUT_RESOURCE: [&str; 2] = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"];
 
-/// The permissions of API Gateway, of which the stage or the authorizer's id is not known before.
+/// What a route may name as its method; anything else stands for several.
 const METHODS: [&str; 7] = ["get", "put", "post", "delete", "options", "head", "patch"];
 
 pub(super) fn roles(deployment: &Deployment) -> Vec<String> {
@@ -77,6 +77,7 @@ pub(super) fn statements(deployment: &Deployment) -> Vec<String> {
             broken.push(format!("{id} lets anybody: {statement}"));
         }
     }
+    // the ARN of who calls may leave open which stage or authorizer of the API it is: SAM writes it so
     for (id, permission) in deployment.all("AWS::Lambda::Permission") {
         let by_api = permission["Principal"] == "apigateway.amazonaws.com" && !permission["SourceArn"].is_null();
         if permission["Action"] != "lambda:InvokeFunction" || !by_api {
