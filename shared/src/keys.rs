@@ -31,6 +31,7 @@ use zeroize::Zeroizing;
 
 use crate::{
     clock::Clock,
+    metrics::{self, Metric},
     random::Random,
     seal::{Place, Sealed, TenantKey, Unsealable},
 };
@@ -185,10 +186,14 @@ impl TenantKeys {
                 Ok(key)
             }
             Err(KeysError::Unavailable(source)) => {
+                metrics::record(asked, None, [(Metric::KeysUnavailable, 1)]);
                 let stale = self.held().get(tenant, wanted, self.clock.now(), HARD_LIMIT);
                 stale.ok_or(KeysError::Unavailable(source))
             }
             Err(gone) => {
+                if let KeysError::Refused(_) = gone {
+                    metrics::record(asked, None, [(Metric::KeysRefused, 1)]);
+                }
                 self.held().forget(tenant);
                 Err(gone)
             }

@@ -4,6 +4,7 @@
 pub mod clock;
 pub mod recent;
 pub mod profile;
+pub mod metrics;
 pub mod access;
 pub mod ladder;
 pub mod token;

@@ -21,6 +21,7 @@ use shared::{
     due::DueQueue,
     edge::Fatal,
     mail::Mailer,
+    metrics::{self, Metric},
     recent::Recent,
     refresh::{NEEDED, Refresher},
     revoke::Revoker,
@@ -208,6 +209,28 @@ impl AddAssign for Summary {
     }
 }
 
+impl Summary {
+    /// What is watched of it.
+    fn counts(&self, ticked: bool) -> [(Metric, u64); 14] {
+        [
+            (Metric::Sweeps, ticked.into()),
+            (Metric::SweepsUnfinished, self.unfinished.into()),
+            (Metric::SweepWarned, self.warned.into()),
+            (Metric::SweepExpired, self.expired.into()),
+            (Metric::SweepRenewed, self.renewed.into()),
+            (Metric::SweepUnrenewed, self.unrenewed.into()),
+            (Metric::SweepDied, self.died.into()),
+            (Metric::SweepUninspected, self.uninspected.into()),
+            (Metric::SweepRevoked, self.revoked.into()),
+            (Metric::SweepUnrevoked, self.unrevoked.into()),
+            (Metric::SweepMailed, self.mailed.into()),
+            (Metric::SweepUnanswered, self.unanswered.into()),
+            (Metric::SweepPostponed, self.postponed.into()),
+            (Metric::SweepFailed, self.failed.into()),
+        ]
+    }
+}
+
 impl Sweep {
     /// One invocation: the schedule's event or messages in, the [`Summary`] and which messages come again out.
     ///
@@ -215,13 +238,15 @@ impl Sweep {
     /// When the event is neither, or when what is due cannot be found or sent on; the next tick tries again.
     pub async fn invoke(&self, event: Value) -> Result<Value, Fatal> {
         let deadline = Deadline::after(LIFE);
-        let event =
+        let event: Event =
             serde_json::from_value(event).map_err(|_| "the event is neither the schedule's nor one of a queue")?;
+        let ticked = matches!(event, Event::Tick { .. });
         let worked = match event {
             Event::Tick { .. } => Worked { summary: self.dispatch(deadline).await?, ..Worked::default() },
             Event::Errands { records } => self.work(&records, deadline).await,
         };
         tracing::info!(summary = %serde_json::json!(worked.summary), "swept");
+        metrics::record(self.clock.now(), None, worked.summary.counts(ticked));
         Ok(serde_json::to_value(worked)?)
     }
 }
