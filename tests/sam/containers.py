@@ -3,6 +3,7 @@ and the environment of every function.
 """
 
 import json
+import os
 import subprocess
 import sys
 import tempfile
@@ -12,7 +13,6 @@ from pathlib import Path
 from run import answer, sandbox
 from samples import ROOT
 
-BASE = "public.ecr.aws/lambda/provided:al2023-x86_64"
 IMAGE = "tokenward-suite"
 
 
@@ -20,11 +20,12 @@ IMAGE = "tokenward-suite"
 def cloud(*options):
     """An empty sandbox; yields its address, and the options with which `sam local` runs the functions beside it."""
     host = ("--add-host", "host.docker.internal:host-gateway")
-    bridge = docker("run", "--rm", "--entrypoint", "getent", *host, BASE, "ahostsv4", "host.docker.internal").split()[0]
+    base = os.environ["LAMBDA_IMAGE"]
+    bridge = docker("run", "--rm", "--entrypoint", "getent", *host, base, "ahostsv4", "host.docker.internal").split()[0]
     with tempfile.TemporaryDirectory() as directory, sandbox(directory, "--containers", bridge, *options) as port:
         url = f"http://localhost:{port}"
         docker(
-            *("build", "--tag", IMAGE),
+            *("build", "--tag", IMAGE, "--build-arg", f"BASE={base}"),
             *("--build-arg", f"NETWORK_ENDPOINT=http://127.0.0.1:{port + 1}"),
             *("--build-arg", f"AWS_ENDPOINT_URL=http://127.0.0.1:{port + 2}"),
             ROOT / "sandbox/container",

@@ -39,6 +39,7 @@ def refused(url, api):
         ("a reader who connects", 403, call("POST", f"{api}/v1/connect-sessions", carol, wish)),
         ("a person who leases", 403, call("POST", f"{api}/v1/leases", carol, PUBLISH)),
         ("a worker who looks", 403, call("GET", f"{api}/v1/profiles", worker)),
+        # API Gateway says 404
         ("a route that is not there", 403, call("GET", f"{api}/v1/nothing", carol)),
         ("a profile that is not there", 404, call("GET", f"{api}/v1/profiles/x_profile-0", carol)),
         ("a link that nobody made", 404, call("GET", f"{api}/oauth/start?ticket=none")),
