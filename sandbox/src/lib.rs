@@ -178,7 +178,9 @@ impl Sandbox {
             return Err(StartError::OtherVersion);
         }
         let kms_key = cloud.kms_key();
-        let environment = environment(template, &url, &public_url, &networks_url, &aws_endpoint, kms_key, networks.issuer(), &live);
+        let addresses =
+            Addresses { url: &url, public_url: &public_url, networks_url: &networks_url, aws_endpoint: &aws_endpoint };
+        let environment = environment(template, &addresses, kms_key, networks.issuer(), &live);
         // making the tables is nobody's call
         faults.forget_calls();
         let functions = Functions::wire(&aws, &environment, &clock.clock()).map_err(StartError::Functions)?;
@@ -405,17 +407,23 @@ fn aws_config(endpoint: &str) -> SdkConfig {
         .build()
 }
 
+/// Where everything is.
+struct Addresses<'a> {
+    url: &'a str,
+    public_url: &'a str,
+    networks_url: &'a str,
+    aws_endpoint: &'a str,
+}
+
 /// Gives every function the variables that the template gives it, with the sandbox's values.
 fn environment(
     template: &Template,
-    url: &str,
-    public_url: &str,
-    networks_url: &str,
-    aws_endpoint: &str,
+    addresses: &Addresses<'_>,
     kms_key: &str,
     issuer: &Issuer,
     live: &[LiveApp],
 ) -> Environment {
+    let Addresses { url, public_url, networks_url, aws_endpoint } = *addresses;
     let live = live.iter().map(|app| app.network.as_str()).collect::<Vec<_>>().join(",");
     let values: BTreeMap<&str, String> = [
         ("STAGE", "sandbox".to_owned()),

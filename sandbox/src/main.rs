@@ -45,13 +45,8 @@ enum Wish {
 }
 
 fn wish(mut arguments: impl Iterator<Item = String>) -> Result<Wish, String> {
-    let mut wanted = Arguments {
-        port: 8787,
-        data: PathBuf::from(".sandbox"),
-        live: Vec::new(),
-        public_url: None,
-        containers: None,
-    };
+    let mut wanted =
+        Arguments { port: 8787, data: PathBuf::from(".sandbox"), live: Vec::new(), public_url: None, containers: None };
     while let Some(name) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value"));
         match name.as_str() {

@@ -90,9 +90,14 @@ def running(command, environment, address, cwd=None):
                 time.sleep(0.05)
             yield
         except BaseException:
-            log.seek(0)
-            sys.stderr.write(log.read().decode(errors="replace")[-8000:])
+            show(log)
             raise
+
+
+def show(log):
+    """Writes the end of a log to standard error."""
+    log.seek(0)
+    sys.stderr.write(log.read().decode(errors="replace")[-8000:])
 
 
 def answers(address):

@@ -19,9 +19,10 @@ IMAGE = "tokenward-suite"
 @contextmanager
 def cloud(*options):
     """An empty sandbox; yields its address, and the options with which `sam local` runs the functions beside it."""
-    host = ("--add-host", "host.docker.internal:host-gateway")
     base = os.environ["LAMBDA_IMAGE"]
-    bridge = docker("run", "--rm", "--entrypoint", "getent", *host, base, "ahostsv4", "host.docker.internal").split()[0]
+    host = "host.docker.internal"
+    hosts = docker("run", "--rm", "--add-host", f"{host}:host-gateway", "--entrypoint", "cat", base, "/etc/hosts")
+    bridge = next(line.split()[0] for line in hosts.splitlines() if line.endswith(host))
     with tempfile.TemporaryDirectory() as directory, sandbox(directory, "--containers", bridge, *options) as port:
         url = f"http://localhost:{port}"
         docker(

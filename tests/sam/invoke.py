@@ -6,10 +6,11 @@ Started by tests/sam/run, which sees to the containers' engine.
 import json
 import subprocess
 import sys
+import tempfile
 from contextlib import contextmanager
 
 from containers import cloud, sam_local
-from run import PATIENCE
+from run import PATIENCE, show
 from samples import ROOT, logical_id, replay
 
 
@@ -18,18 +19,23 @@ def main():
 
         @contextmanager
         def contained(function):
-            yield lambda event: invoke(sam_local("invoke", logical_id(function), "--event", "-", *options), event)
+            command = sam_local("invoke", logical_id(function), "--event", "-", *options)
+            with tempfile.TemporaryFile() as log:
+                try:
+                    yield lambda event: invoke(command, event, log)
+                except BaseException:
+                    show(log)
+                    raise
 
         return replay(url, contained) > 0
 
 
-def invoke(command, event):
-    """The answer; without one, what the container said goes to standard error."""
-    done = subprocess.run(command, input=event, capture_output=True, cwd=ROOT, timeout=PATIENCE)
+def invoke(command, event, log):
+    """The answer; what SAM and the container say goes into the log."""
+    done = subprocess.run(command, input=event, stdout=subprocess.PIPE, stderr=log, cwd=ROOT, timeout=PATIENCE)
     try:
         return json.loads(done.stdout)
     except ValueError:
-        sys.stderr.write(done.stderr.decode(errors="replace")[-8000:])
         return done.stdout.decode(errors="replace")
 
 
