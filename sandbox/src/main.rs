@@ -11,6 +11,7 @@ use std::{
 
 use sandbox::{Options, Sandbox, data::DataDir, live::LiveApp};
 use shared::edge::optional_variable;
+use url::Url;
 
 const USAGE: &str = "\
 Tokenward on this machine: the product, a cloud and the networks, without an account anywhere.
@@ -59,7 +60,11 @@ fn wish(mut arguments: impl Iterator<Item = String>) -> Result<Wish, String> {
                 let app = LiveApp::from_environment(&value()?, optional_variable);
                 wanted.live.push(app.map_err(|error| error.to_string())?);
             }
-            "--public-url" => wanted.public_url = Some(value()?),
+            "--public-url" => {
+                let url = value()?;
+                let origin = Url::parse(&url).ok().filter(|parsed| parsed.origin().ascii_serialization() == url);
+                wanted.public_url = Some(origin.map(|_| url.clone()).ok_or(format!("{url:?} is no origin"))?);
+            }
             "--containers" => {
                 // whoever reaches it may use everything, so at least it is no address of the internet
                 let address = value()?;

@@ -1,4 +1,4 @@
-"""Four processes, one refresh: `leases` as `sam build` made it under the Lambda runtime interface emulator, which hands each
+"""Four processes, one refresh: `leases`, as `sam build` made it, under the Lambda runtime interface emulator, which hands each
 one invocation at a time, against one sandbox.
 
 In every round the access token is made to have ended, in the table, and all four are asked for it at once. One of them

@@ -277,11 +277,17 @@ async fn functions_in_containers_reach_the_networks_and_the_cloud_but_not_the_pa
 }
 
 #[test]
-fn containers_are_let_in_at_a_private_address_alone() {
-    for address in ["203.0.113.7", "0.0.0.0", "localhost"] {
-        let ended = Command::new(env!("CARGO_BIN_EXE_sandbox")).args(["--containers", address]).output().unwrap();
+fn containers_are_let_in_at_a_private_address_alone_and_another_gateway_is_an_origin() {
+    for (option, value, said) in [
+        ("--containers", "203.0.113.7", "is no private address"),
+        ("--containers", "0.0.0.0", "is no private address"),
+        ("--containers", "localhost", "is no private address"),
+        ("--public-url", "http://localhost:3000/", "is no origin"),
+        ("--public-url", "localhost:3000", "is no origin"),
+    ] {
+        let ended = Command::new(env!("CARGO_BIN_EXE_sandbox")).args([option, value]).output().unwrap();
         let words = String::from_utf8(ended.stderr).unwrap();
-        assert!(words.contains("is no private address"), "{words}");
+        assert!(words.contains(said), "{words}");
         assert_eq!(ended.status.code(), Some(2), "{words}");
     }
 }
