@@ -18,7 +18,7 @@ use http::StatusCode;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::{Parts, faults::Fault, issuer::PEOPLE};
+use crate::{Parts, faults::Fault, issuer::PEOPLE, template::Template};
 
 /// What a fault can be put on.
 const TARGETS: &[(&str, &[&str])] = &[
@@ -197,8 +197,10 @@ async fn happen(State(parts): World, Path((network, account)): Path<(String, Str
     Ok(Json(json!({ "grants": parts.networks.grants(&network, &account) })))
 }
 
+/// By logical id, as `sam local` takes it for `--env-vars`.
 async fn environment(State(parts): World) -> Json<Value> {
-    Json(json!(parts.environment))
+    let functions = Template::deployed().functions.iter();
+    Json(functions.map(|function| (function.logical_id.clone(), json!(parts.environment[&function.name]))).collect())
 }
 
 async fn forget_authorizations(State(parts): World) -> StatusCode {

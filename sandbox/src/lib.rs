@@ -17,6 +17,7 @@
 
 pub mod clock;
 pub mod cloud;
+mod containers;
 pub mod data;
 mod doors;
 pub mod faults;
@@ -30,7 +31,12 @@ mod poller;
 pub mod template;
 mod tick;
 
-use std::{collections::BTreeMap, fmt, io, net::Ipv4Addr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
@@ -67,6 +73,11 @@ pub struct Options {
     pub data: DataDir,
     /// The real apps at the networks that are reached instead of played.
     pub live: Vec<LiveApp>,
+    /// Where browsers reach the API when that is not here: the origin of another gateway in front of the functions, such
+    /// as `http://localhost:3000`.
+    pub public_url: Option<String>,
+    /// An address of this machine at which functions in containers reach the networks and the AWS protocols.
+    pub containers: Option<IpAddr>,
 }
 
 /// Why a sandbox did not start.
@@ -81,6 +92,9 @@ pub enum StartError {
     /// The port cannot be listened on for another reason.
     #[error("cannot listen on port {0}")]
     Listen(u16, #[source] io::Error),
+    /// Containers cannot be let in at this address.
+    #[error("cannot listen at {0} for containers: it has to be an address of this machine, as Docker's bridge is")]
+    Containers(IpAddr, #[source] io::Error),
     /// What an earlier run left in the data directory cannot be read.
     #[error("the data directory cannot be used")]
     Data(#[from] io::Error),
@@ -104,6 +118,7 @@ pub struct Sandbox {
 /// What doors and pages can reach.
 struct Parts {
     url: String,
+    public_url: String,
     networks_url: String,
     aws_endpoint: String,
     live: Vec<LiveApp>,
@@ -125,7 +140,7 @@ impl Sandbox {
     /// # Errors
     /// When a port is taken or what was kept cannot be read.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let Options { port, data, live } = options;
+        let Options { port, data, live, public_url, containers } = options;
         let [front, networks, aws] = ports(port)?;
         let (front, front_port) = listen(front).await?;
         let (networks, networks_port) = listen(networks).await?;
@@ -133,10 +148,18 @@ impl Sandbox {
         let url = format!("http://localhost:{front_port}");
         let networks_url = format!("http://127.0.0.1:{networks_port}");
         let aws_endpoint = format!("http://127.0.0.1:{aws_port}");
+        let public_url = public_url.unwrap_or_else(|| url.clone());
+        let mut serving = JoinSet::new();
+        if let Some(address) = containers {
+            for port in [networks_port, aws_port] {
+                let relayed = containers::relay(address, port).await;
+                serving.spawn(relayed.map_err(|error| StartError::Containers(address, error))?);
+            }
+        }
 
         let clock = MovableClock::open(&data)?;
         let faults = Faults::default();
-        let apps = apps(&url);
+        let apps = apps(&public_url);
         let cloud = CloudOptions {
             dir: data.clone(),
             clock: clock.clock(),
@@ -157,7 +180,9 @@ impl Sandbox {
             return Err(StartError::OtherVersion);
         }
         let kms_key = cloud.kms_key();
-        let environment = environment(template, &url, &networks_url, &aws_endpoint, kms_key, networks.issuer(), &live);
+        let addresses =
+            Addresses { url: &url, public_url: &public_url, networks_url: &networks_url, aws_endpoint: &aws_endpoint };
+        let environment = environment(template, &addresses, kms_key, networks.issuer(), &live);
         // making the tables is nobody's call
         faults.forget_calls();
         let functions = Functions::wire(&aws, &environment, &clock.clock()).map_err(StartError::Functions)?;
@@ -167,6 +192,7 @@ impl Sandbox {
 
         let parts = Arc::new(Parts {
             url,
+            public_url,
             networks_url,
             aws_endpoint,
             live,
@@ -188,7 +214,6 @@ impl Sandbox {
             clock: parts.clock.clock(),
             throttled: |_, _| StatusCode::TOO_MANY_REQUESTS.into_response(),
         };
-        let mut serving = JoinSet::new();
         serving.spawn(faults::serve(front, router, unstruck));
         for poller in &parts.pollers {
             let (poller, clock) = (Arc::clone(poller), parts.clock.clone());
@@ -201,6 +226,12 @@ impl Sandbox {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.parts.url
+    }
+
+    /// Where browsers reach the API, without a trailing slash: here, unless [`Options::public_url`] says otherwise.
+    #[must_use]
+    pub fn public_url(&self) -> &str {
+        &self.parts.public_url
     }
 
     /// Where the networks and the issuer are: `http://127.0.0.1:PORT`.
@@ -332,13 +363,13 @@ async fn listen(port: u16) -> Result<(TcpListener, u16), StartError> {
 
 /// Two apps a network, the first of which is used for connecting, with secrets that are made anew at every start. The
 /// second at YouTube is in testing.
-fn apps(url: &str) -> Vec<App> {
+fn apps(public_url: &str) -> Vec<App> {
     let random = Random::system();
     let app = |network: Network, suffix: &str, in_testing: bool| App {
         network,
         client_id: format!("tokenward-sandbox-{}{suffix}", network.name()),
         client_secret: random.token(),
-        redirect_uri: format!("{url}/oauth/callback/{}", network.name()),
+        redirect_uri: format!("{public_url}/oauth/callback/{}", network.name()),
         in_testing,
     };
     let both = |network| match network {
@@ -377,20 +408,27 @@ fn aws_config(endpoint: &str) -> SdkConfig {
         .build()
 }
 
+/// Where everything is.
+struct Addresses<'a> {
+    url: &'a str,
+    public_url: &'a str,
+    networks_url: &'a str,
+    aws_endpoint: &'a str,
+}
+
 /// Gives every function the variables that the template gives it, with the sandbox's values.
 fn environment(
     template: &Template,
-    url: &str,
-    networks_url: &str,
-    aws_endpoint: &str,
+    addresses: &Addresses<'_>,
     kms_key: &str,
     issuer: &Issuer,
     live: &[LiveApp],
 ) -> Environment {
+    let Addresses { url, public_url, networks_url, aws_endpoint } = *addresses;
     let live = live.iter().map(|app| app.network.as_str()).collect::<Vec<_>>().join(",");
     let values: BTreeMap<&str, String> = [
         ("STAGE", "sandbox".to_owned()),
-        ("PUBLIC_URL", url.to_owned()),
+        ("PUBLIC_URL", public_url.to_owned()),
         ("RETURN_URLS", format!("{url}/,{url}/console")),
         ("REAUTHENTICATE_URL", format!("{url}/reauthenticate")),
         ("MAIL_FROM", SENDER.to_owned()),

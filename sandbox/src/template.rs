@@ -176,6 +176,8 @@ fn four_days() -> u32 {
 pub struct Function {
     /// The binary, which is also the crate, such as `oauth-start`.
     pub name: String,
+    /// Its logical id, such as `OauthStart`.
+    pub logical_id: String,
     /// The logical id of its role.
     pub role: String,
     /// After how many seconds it is stopped.
@@ -291,7 +293,7 @@ impl Template {
         for (id, resource) in of("AWS::SQS::Queue") {
             template.queues.push(Queue { name: id.clone(), ..read(&resource["Properties"])? });
         }
-        for (_, resource) in of("AWS::Serverless::Function") {
+        for (id, resource) in of("AWS::Serverless::Function") {
             let name = read::<String>(&resource["Metadata"]["BuildProperties"]["Binary"])?;
             let properties = Properties::over(&document["Globals"]["Function"], &resource["Properties"])?;
             for event in properties.events.into_values() {
@@ -308,6 +310,7 @@ impl Template {
             template.functions.push(Function {
                 statements: statements(&resources.get(&role).unwrap_or(&Value::Null)["Properties"])?,
                 name,
+                logical_id: id.clone(),
                 role,
                 timeout: properties.timeout,
                 environment: properties.environment.variables,
