@@ -28,6 +28,7 @@ mod journeys;
 mod leases;
 mod networks_talk;
 mod openapi;
+mod operator;
 mod outages;
 mod outcomes;
 mod pages;

@@ -77,6 +77,13 @@ struct DeleteMessage {
     receipt_handle: String,
 }
 
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct GetQueueAttributes {
+    queue_url: String,
+    attribute_names: Vec<String>,
+}
+
 fn one() -> u32 {
     1
 }
@@ -115,6 +122,7 @@ impl Sqs {
         let answer = match operation {
             "SendMessage" => input(body).and_then(|request| self.send(request)),
             "ReceiveMessage" => input(body).and_then(|request| self.hand_out(&request)),
+            "GetQueueAttributes" => input(body).and_then(|request| self.count(&request)),
             "DeleteMessage" => input(body).and_then(|request| self.discard(&request)),
             _ => Err(Refusal::unknown_operation(operation)),
         };
@@ -182,6 +190,16 @@ impl Sqs {
         self.messages.change(|messages| messages.entry(queue.name.clone()).or_default().push(message));
         self.arrivals.send_replace(());
         Ok(output)
+    }
+
+    /// How many messages a queue has, which is the one attribute that is known here.
+    fn count(&self, request: &GetQueueAttributes) -> Result<Value, Refusal> {
+        const COUNT: &str = "ApproximateNumberOfMessages";
+        let queue = self.queue(&request.queue_url)?;
+        if let Some(other) = request.attribute_names.iter().find(|name| *name != COUNT) {
+            return Err(Refusal::new("InvalidAttributeName", format!("the sandbox does not know the attribute {other}")));
+        }
+        Ok(json!({ "Attributes": { COUNT: self.bodies(&queue.name).len().to_string() } }))
     }
 
     fn hand_out(&self, request: &ReceiveMessage) -> Result<Value, Refusal> {
