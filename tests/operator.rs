@@ -32,11 +32,7 @@ fn acme() -> TenantId {
 }
 
 fn desk() -> TokenKey {
-    TokenKey {
-        tenant: acme(),
-        profile: "x_profile-42".parse().unwrap(),
-        token: "interaction-alice".parse().unwrap(),
-    }
+    TokenKey { tenant: acme(), profile: "x_profile-42".parse().unwrap(), token: "interaction-alice".parse().unwrap() }
 }
 
 /// Lets a lease's access token run out, so that the next lease renews it.
@@ -83,7 +79,8 @@ async fn who_rotates_at_the_same_time_gets_one_newest_version_and_the_older_one_
     let place = Place { tenant: "acme", profile: "p", token: "t", field: "f", generation: 1 };
     let sealed = deployment.keys().seal(&place, &"a secret".into()).await.unwrap();
     // everybody has read version 1 before anybody stores another
-    let slow = |target: &str| Fault { target: target.to_owned(), mode: Mode::Slow, times: 8, status: 503, delay_ms: 700 };
+    let slow =
+        |target: &str| Fault { target: target.to_owned(), mode: Mode::Slow, times: 8, status: 503, delay_ms: 700 };
     world.sandbox.faults().put(slow("kms/GenerateDataKeyWithoutPlaintext"));
     let mut rotating = tokio::task::JoinSet::new();
     for _ in 0..8 {
@@ -149,7 +146,11 @@ async fn a_pass_seals_anew_what_is_stored_and_never_what_is_newer() {
 
     keys.rotate("acme", false).await.unwrap();
     let first = pass(&world).await;
-    assert_eq!((first.newest, first.resealed, first.older.len()), (3, 2, 0), "the token and the parked grant: {first:?}");
+    assert_eq!(
+        (first.newest, first.resealed, first.older.len()),
+        (3, 2, 0),
+        "the token and the parked grant: {first:?}"
+    );
     let second = pass(&world).await;
     assert_eq!((second.resealed, second.current), (0, 2), "repeated, it changes nothing");
     let after = vault.token(&desk()).await.unwrap().unwrap();
@@ -334,12 +335,27 @@ async fn the_doctor_sees_what_is_broken() {
         (ahead(0), "clock", Verdict::Well, "as at AWS"),
         (ahead(60), "clock", Verdict::Warning, "ahead of AWS"),
         (ahead(-600), "clock", Verdict::Problem, "behind AWS"),
-        (with(|facts| facts.vault_table = "Other".into()), "table vault", Verdict::Problem, "ResourceNotFoundException"),
+        (
+            with(|facts| facts.vault_table = "Other".into()),
+            "table vault",
+            Verdict::Problem,
+            "ResourceNotFoundException",
+        ),
         (with(|facts| facts.vault_table = "Flows".into()), "table vault", Verdict::Problem, "has the keys"),
         (with(|facts| facts.kms_key = "alias/other".into()), "key", Verdict::Problem, "NotFoundException"),
         (with(|facts| facts.apps_secret = "other".into()), "apps", Verdict::Problem, "there is no secret"),
-        (with(|facts| facts.public_url = "http://127.0.0.1:9".into()), "public url", Verdict::Problem, "does not answer"),
-        (with(|facts| facts.return_urls = "http://app.example/".into()), "return urls", Verdict::Problem, "must be https"),
+        (
+            with(|facts| facts.public_url = "http://127.0.0.1:9".into()),
+            "public url",
+            Verdict::Problem,
+            "does not answer",
+        ),
+        (
+            with(|facts| facts.return_urls = "http://app.example/".into()),
+            "return urls",
+            Verdict::Problem,
+            "must be https",
+        ),
         (with(|facts| facts.mail_from = "who@other.example".into()), "mail", Verdict::Problem, "is verified"),
         (with(|facts| facts.oidc_issuer.push('x')), "issuer", Verdict::Problem, "answers 404"),
         (with(|facts| facts.spill_queue.push('x')), "spill queue", Verdict::Unknown, "NonExistentQueue"),

@@ -26,7 +26,9 @@ use crate::web;
 #[derive(Debug, thiserror::Error)]
 pub enum NoDeployment {
     /// The document is not what `describe-stacks` writes.
-    #[error("this is no description of one stack: write it with `aws cloudformation describe-stacks --stack-name NAME`")]
+    #[error(
+        "this is no description of one stack: write it with `aws cloudformation describe-stacks --stack-name NAME`"
+    )]
     NoStack,
     /// A parameter or an output is missing.
     #[error("the stack is none of Tokenward, or of another version: {0}")]
@@ -96,7 +98,8 @@ impl Deployment {
     /// When the document does not describe one stack of Tokenward.
     pub async fn of_stack(description: &str) -> Result<Self, NoDeployment> {
         let facts = Facts::of_stack(description)?;
-        let region = facts.kms_key.split(':').nth(3).filter(|region| !region.is_empty()).ok_or(NoDeployment::NoRegion)?;
+        let region =
+            facts.kms_key.split(':').nth(3).filter(|region| !region.is_empty()).ok_or(NoDeployment::NoRegion)?;
         let config = aws_config::defaults(BehaviorVersion::latest()).region(Region::new(region.to_owned()));
         Ok(Self { aws: config.load().await, facts, clock: Clock::system(), machine: Clock::system() })
     }
@@ -223,7 +226,8 @@ impl Facts {
 
 /// `VAULT_TABLE` is `VaultTable` in the template.
 fn pascal(name: &str) -> String {
-    let word = |word: &str| word.get(..1).map_or_else(String::new, |first| format!("{first}{}", word[1..].to_lowercase()));
+    let word =
+        |word: &str| word.get(..1).map_or_else(String::new, |first| format!("{first}{}", word[1..].to_lowercase()));
     name.split('_').map(word).collect()
 }
 

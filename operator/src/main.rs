@@ -24,10 +24,14 @@ use url::Url;
 ///
 /// Exit codes: 0 all is well; 1 it was done, and something needs you; 2 it could not be done.
 #[derive(Parser)]
-#[command(name = "tokenward", version, after_help = "Which deployment is meant, `--stack` says: a file that \
+#[command(
+    name = "tokenward",
+    version,
+    after_help = "Which deployment is meant, `--stack` says: a file that \
     `aws cloudformation describe-stacks --stack-name NAME > stack.json` wrote. Credentials are found as the AWS tools \
     find them (AWS_PROFILE, single sign-on); attach the stack's OperatorPolicy to them.\n\n\
-    To try it: cargo run -p sandbox, and then cargo run -p operator -- --sandbox http://localhost:8787 doctor")]
+    To try it: cargo run -p sandbox, and then cargo run -p operator -- --sandbox http://localhost:8787 doctor"
+)]
 struct Arguments {
     #[command(flatten)]
     of: Of,
@@ -226,8 +230,7 @@ async fn run(Arguments { of, command }: Arguments) -> Result<bool, Failed> {
             let text = std::fs::read_to_string(&identity).map(SecretString::from);
             let identity = Identity::read(&text.map_err(|error| Failed::File(identity, error))?)?;
             let mut from = BufReader::new(io::stdin().lock());
-            let imported =
-                transfer::import(&deployment, tenant.as_ref(), &identity, &mut from, &mut progress).await?;
+            let imported = transfer::import(&deployment, tenant.as_ref(), &identity, &mut from, &mut progress).await?;
             finish(watched);
             let transfer::Transfer { profiles, tokens, there, .. } = &imported;
             println!("{profiles} profiles and {tokens} tokens imported; {there} tokens were there, as new or newer");
@@ -295,7 +298,9 @@ fn confirm(tenant: &TenantId, typed: Option<String>) -> Result<(), Failed> {
     let typed = match typed {
         Some(typed) => typed,
         None => {
-            eprintln!("This destroys every key, token, rule and setting of {tenant}, for good. At the networks nothing ends by it.");
+            eprintln!(
+                "This destroys every key, token, rule and setting of {tenant}, for good. At the networks nothing ends by it."
+            );
             eprint!("Type the tenant's name to go on: ");
             let mut line = String::new();
             io::stdin().read_line(&mut line)?;

@@ -340,9 +340,8 @@ pub async fn import(
             }
             Record::Token { token, access_token, refresh_token } => {
                 tokens += 1;
-                let known = apps.iter().any(|app| {
-                    app.network == token.profile.kind().network() && app.client_id == token.app
-                });
+                let known =
+                    apps.iter().any(|app| app.network == token.profile.kind().network() && app.client_id == token.app);
                 let grant = Grant { access_token, refresh_token, terms: Terms::default() };
                 let key = TokenKey { tenant: tenant.clone(), profile: token.profile.clone(), token: token.id() };
                 if !known {
@@ -354,7 +353,9 @@ pub async fn import(
                     transfer.there += 1;
                 }
             }
-            Record::End { profiles: all, tokens: of_all } if (all, of_all) == (profiles, tokens) => return Ok(transfer),
+            Record::End { profiles: all, tokens: of_all } if (all, of_all) == (profiles, tokens) => {
+                return Ok(transfer);
+            }
             Record::End { .. } => return Err(CUT_OFF),
         }
         progress(&format!("{} tokens imported", transfer.tokens));

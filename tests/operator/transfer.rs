@@ -85,7 +85,9 @@ async fn an_export_that_was_cut_off_or_is_for_another_is_refused() {
     let (identity, file, _) = export(&world, true).await;
     let deployment = deployment(&world).await;
     let other = Identity::new().unwrap().0;
-    for (identity, mut file) in [(&other, file.as_slice()), (&identity, &file[..file.len() - 1]), (&identity, &file[..3])] {
+    for (identity, mut file) in
+        [(&other, file.as_slice()), (&identity, &file[..file.len() - 1]), (&identity, &file[..3])]
+    {
         let imported = transfer::import(&deployment, None, identity, &mut file, &mut |_| ()).await;
         assert!(imported.is_err(), "{imported:?}");
     }

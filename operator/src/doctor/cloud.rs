@@ -107,7 +107,9 @@ pub(super) async fn tables(deployment: &Deployment) -> Vec<Finding> {
                 described.point_in_time_recovery_status
             });
             findings.push(match on {
-                Ok(Some(PointInTimeRecoveryStatus::Enabled)) => Finding::well(about, "it can be restored to any second"),
+                Ok(Some(PointInTimeRecoveryStatus::Enabled)) => {
+                    Finding::well(about, "it can be restored to any second")
+                }
                 Ok(_) => Finding::problem(about, format!("{name} cannot be restored: recovery is off"), DEPLOY),
                 Err(error) => Finding::unknown(about, format!("whether it can be restored: {}", why(&error))),
             });
@@ -123,7 +125,8 @@ impl Expected {
         if keys != self.keys {
             return Some(format!("has the keys {keys:?} and not {:?}", self.keys));
         }
-        let there: BTreeSet<_> = table.global_secondary_indexes().iter().filter_map(|index| index.index_name()).collect();
+        let there: BTreeSet<_> =
+            table.global_secondary_indexes().iter().filter_map(|index| index.index_name()).collect();
         let missing: Vec<_> = self.indexes.iter().filter(|index| !there.contains(**index)).collect();
         (!missing.is_empty()).then(|| format!("lacks the indexes {missing:?}"))
     }
@@ -163,7 +166,8 @@ pub(super) async fn key(deployment: &Deployment) -> Vec<Finding> {
 /// Wraps a key that is thrown away, and unwraps it: here, and as another stage.
 async fn round(kms: &aws_sdk_kms::Client, id: &str, stage: &str) -> Finding {
     let about = "key";
-    let context = |stage: &str| [("stage", stage), ("tenant", "-"), ("version", "0")].map(|(n, v)| (n.to_owned(), v.to_owned()));
+    let context =
+        |stage: &str| [("stage", stage), ("tenant", "-"), ("version", "0")].map(|(n, v)| (n.to_owned(), v.to_owned()));
     let made = kms
         .generate_data_key_without_plaintext()
         .key_id(id)
@@ -174,7 +178,9 @@ async fn round(kms: &aws_sdk_kms::Client, id: &str, stage: &str) -> Finding {
     let mend = "Look at the key's policy and at your own: the output OperatorPolicy is what you need.";
     let wrapped = match made {
         Ok(made) => made.ciphertext_blob,
-        Err(error) => return Finding::problem(about, format!("it wraps nothing for stage {stage}: {}", why(&error)), mend),
+        Err(error) => {
+            return Finding::problem(about, format!("it wraps nothing for stage {stage}: {}", why(&error)), mend);
+        }
     };
     let unwrap = async |stage: &str| {
         let decrypt = kms.decrypt().key_id(id).set_ciphertext_blob(wrapped.clone());
@@ -195,7 +201,9 @@ pub(super) async fn apps(deployment: &Deployment) -> Vec<Finding> {
     let about = "apps";
     let apps = match deployment.apps().all().await {
         Ok(apps) => apps,
-        Err(AppsError::Unavailable(_)) => return vec![Finding::unknown(about, "Secrets Manager does not answer, or not you")],
+        Err(AppsError::Unavailable(_)) => {
+            return vec![Finding::unknown(about, "Secrets Manager does not answer, or not you")];
+        }
         Err(error) => {
             let mend = "Write the document that the README describes into the secret (output AppsSecret).";
             return vec![Finding::problem(about, error.to_string(), mend)];
@@ -248,10 +256,15 @@ pub(super) async fn mail(deployment: &Deployment) -> Vec<Finding> {
     });
     findings.push(match ses.get_send_quota().send().await {
         Ok(quota) if quota.max24_hour_send <= SANDBOX_QUOTA => {
-            let says = format!("{} mails a day: SES is in its sandbox and reaches verified addresses alone", quota.max24_hour_send);
+            let says = format!(
+                "{} mails a day: SES is in its sandbox and reaches verified addresses alone",
+                quota.max24_hour_send
+            );
             Finding::warning(about, says, "Ask for production access in SES.")
         }
-        Ok(quota) => Finding::well(about, format!("{} of {} mails sent today", quota.sent_last24_hours, quota.max24_hour_send)),
+        Ok(quota) => {
+            Finding::well(about, format!("{} of {} mails sent today", quota.sent_last24_hours, quota.max24_hour_send))
+        }
         Err(error) => Finding::unknown(about, format!("how many mails may be sent: {}", why(&error))),
     });
     findings

@@ -23,7 +23,9 @@ pub(super) async fn clock(deployment: &Deployment) -> Vec<Finding> {
         None => None,
     };
     let date = answer.and_then(|answer| answer.date).and_then(|date| rfc2822::parse(&date).ok());
-    let Some(date) = date else { return vec![Finding::unknown(about, "nobody told the time: PublicUrl does not answer")] };
+    let Some(date) = date else {
+        return vec![Finding::unknown(about, "nobody told the time: PublicUrl does not answer")];
+    };
     let off = deployment.machine.now().as_second() - date.timestamp().as_second();
     let says = format!("this machine is {} s {} AWS", off.abs(), if off < 0 { "behind" } else { "ahead of" });
     let mend = "Set this machine's clock: requests that are signed five minutes off are refused.";

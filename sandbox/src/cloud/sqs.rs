@@ -197,7 +197,10 @@ impl Sqs {
         const COUNT: &str = "ApproximateNumberOfMessages";
         let queue = self.queue(&request.queue_url)?;
         if let Some(other) = request.attribute_names.iter().find(|name| *name != COUNT) {
-            return Err(Refusal::new("InvalidAttributeName", format!("the sandbox does not know the attribute {other}")));
+            return Err(Refusal::new(
+                "InvalidAttributeName",
+                format!("the sandbox does not know the attribute {other}"),
+            ));
         }
         Ok(json!({ "Attributes": { COUNT: self.bodies(&queue.name).len().to_string() } }))
     }

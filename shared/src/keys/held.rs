@@ -33,7 +33,13 @@ impl HeldKey {
 }
 
 impl Held {
-    pub(super) fn get(&mut self, tenant: &str, wanted: Wanted, now: Timestamp, limit: SignedDuration) -> Option<Arc<TenantKey>> {
+    pub(super) fn get(
+        &mut self,
+        tenant: &str,
+        wanted: Wanted,
+        now: Timestamp,
+        limit: SignedDuration,
+    ) -> Option<Arc<TenantKey>> {
         self.forget_the_old(now);
         let held = |wanted| self.0.get(&(tenant.to_owned(), wanted)).filter(|held| held.is_within(limit, now));
         let found = match wanted {

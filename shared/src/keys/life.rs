@@ -146,7 +146,8 @@ impl TenantKeys {
             .consistent_read(true)
             .key_condition_expression("tenant = :tenant")
             .expression_attribute_values(":tenant", AttributeValue::S(tenant.to_owned()));
-        let rows: Vec<_> = query.into_paginator().items().send().collect::<Result<_, _>>().await.map_err(KeysError::new)?;
+        let rows: Vec<_> =
+            query.into_paginator().items().send().collect::<Result<_, _>>().await.map_err(KeysError::new)?;
         Ok(rows.into_iter().map(serde_dynamo::from_item).collect::<Result<_, _>>().map_err(|_| Unsealable)?)
     }
 }

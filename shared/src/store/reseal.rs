@@ -61,7 +61,8 @@ impl Flows {
             if !row.contains_key("sealed") {
                 return Ok(None);
             }
-            let grant = if row.contains_key("status") { read_flow(row)?.grant } else { Some(read_revocation(row)?.grant) };
+            let grant =
+                if row.contains_key("status") { read_flow(row)?.grant } else { Some(read_revocation(row)?.grant) };
             Ok(grant.map(|grant| (id, grant)))
         };
         rows.into_iter().filter_map(|row| waiting(row).transpose()).collect::<Result<_, _>>().map(Some)

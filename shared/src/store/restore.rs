@@ -16,8 +16,9 @@ use jiff::Timestamp;
 use super::{
     Item, StoreError, key_part,
     profiles::{TokenKey, Vault, read_held, token_key_of},
-    put_if_missing, row_key, transact, unavailable,
+    put_if_missing,
     renewals::{CANDIDATE, state_name},
+    row_key, transact, unavailable,
     walk::Walk,
     write,
 };

@@ -4,12 +4,11 @@ use aws_sdk_dynamodb::types::AttributeValue;
 use jiff::Timestamp;
 
 use super::{
-    Change, StoreError,
-    number,
+    Change, StoreError, number,
     profiles::{Held, Profile, TokenKey, Vault, profile_key, token_key},
-    put_if_missing, text, transact,
+    put_if_missing,
     renewals::{nothing_came, unchanged},
-    value, write,
+    text, transact, value, write,
 };
 use crate::{
     access::TenantId,
@@ -41,7 +40,15 @@ impl Vault {
     /// When the table does not answer.
     pub async fn import_profile(&self, tenant: &TenantId, profile: &Profile) -> Result<bool, StoreError> {
         let mut row = write(profile)?;
-        row.retain(|_, value| !value.as_ss().is_ok_and(Vec::is_empty));
+        // sets, as everybody else writes them; an empty one cannot be stored
+        for name in ["owners", "shared_users", "shared_groups"] {
+            if let Some(AttributeValue::L(members)) = row.remove(name)
+                && !members.is_empty()
+            {
+                let members = members.iter().filter_map(|member| member.as_s().ok().cloned()).collect();
+                row.insert(name.to_owned(), AttributeValue::Ss(members));
+            }
+        }
         row.extend(profile_key(tenant, &profile.profile));
         row.insert("tenant".to_owned(), text(tenant.as_str()));
         row.insert("item".to_owned(), text(format!("{}#", profile.profile)));
@@ -67,7 +74,8 @@ impl Vault {
         now: Timestamp,
     ) -> Result<(), StoreError> {
         let owner = AttributeValue::Ss(vec![token.owner.to_string()]);
-        let owned = Change::new().when("profile", "=", value(&key.profile)?).add("owners", owner).add("attached", number(1));
+        let owned =
+            Change::new().when("profile", "=", value(&key.profile)?).add("owners", owner).add("attached", number(1));
         let mut items = vec![
             owned.in_transaction(&self.table, profile_key(&key.tenant, &key.profile))?,
             self.attaching(key, token, grant, before.map(|before| (before, None)), ladder)?,
