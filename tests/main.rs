@@ -29,6 +29,7 @@ mod leases;
 mod metrics;
 mod networks_talk;
 mod openapi;
+mod operator;
 mod outage_hour;
 mod outages;
 mod outcomes;

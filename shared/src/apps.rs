@@ -162,7 +162,11 @@ impl Apps {
         of_network.find(|app| wanted(app)).cloned().ok_or(AppsError::Missing(network))
     }
 
-    async fn all(&self) -> Result<Arc<[App]>, AppsError> {
+    /// Every app, in the order of the document.
+    ///
+    /// # Errors
+    /// When the secret cannot be read.
+    pub async fn all(&self) -> Result<Arc<[App]>, AppsError> {
         let now = self.clock.now();
         let mut kept = self.kept.lock().await;
         if let Some(copy) = kept.copy.as_ref().filter(|copy| now.duration_since(copy.since) < FRESH) {

@@ -30,9 +30,13 @@ pub mod ownership;
 pub mod profiles;
 pub mod pauses;
 pub mod renewals;
+pub mod reseal;
+pub mod restore;
 pub mod rules;
 pub mod settings;
+pub mod transfer;
 pub mod users;
+pub mod walk;
 
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -363,6 +367,13 @@ impl Change {
 /// Writes a whole new row in a transaction, whatever was there.
 fn put_in_transaction(table: &str, item: Item) -> Result<TransactWriteItem, StoreError> {
     let put = Put::builder().table_name(table).set_item(Some(item)).build().map_err(unreadable)?;
+    Ok(TransactWriteItem::builder().put(put).build())
+}
+
+/// Writes a whole new row in a transaction, if there is none.
+fn put_if_missing(table: &str, item: Item, key: &str) -> Result<TransactWriteItem, StoreError> {
+    let put = Put::builder().table_name(table).set_item(Some(item));
+    let put = put.condition_expression(format!("attribute_not_exists({key})")).build().map_err(unreadable)?;
     Ok(TransactWriteItem::builder().put(put).build())
 }
 

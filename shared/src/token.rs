@@ -77,7 +77,7 @@ impl<'de> Deserialize<'de> for TokenId {
     }
 }
 
-/// Why a network said that a credential is dead.
+/// Why a credential is dead: what the network said, or what was done to it here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
@@ -99,6 +99,8 @@ pub enum Reason {
     AppRemoved,
     /// The network ends after a week what was granted to an app in testing.
     AppInTesting,
+    /// It was brought back from a backup, and its refresh token, which works once, may have been spent since.
+    Restored,
 }
 
 /// What is known of a credential.

@@ -9,8 +9,12 @@ use super::{Deployment, many, target, texts};
 /// What can be called by anybody on the internet.
 const OPEN_ROUTES: [&str; 3] = ["GET /oauth/callback/{network}", "GET /oauth/start", "GET /openapi.json"];
 
-/// The actions that know no resource (AWS's Service Authorization Reference, AWS X-Ray), so that `*` is all that can be said.
-const WITHOUT_RESOURCE: [&str; 2] = ["xray:PutTelemetryRecords", "xray:PutTraceSegments"];
+/// The actions that know no resource (AWS's Service Authorization Reference), so that `*` is all that can be said: those of
+/// X-Ray, for functions, and those of SES that read how the account stands, for the operator.
+const WITHOUT_RESOURCE: [&[&str]; 2] = [
+    &["xray:PutTelemetryRecords", "xray:PutTraceSegments"],
+    &["ses:GetAccountSendingEnabled", "ses:GetIdentityVerificationAttributes", "ses:GetSendQuota"],
+];
 
 /// What a route may name as its method; anything else stands for several.
 const METHODS: [&str; 7] = ["get", "put", "post", "delete", "options", "head", "patch"];
@@ -64,7 +68,7 @@ pub(super) fn statements(deployment: &Deployment) -> Vec<String> {
         let (actions, resources) = (texts(&statement["Action"]), texts(&statement["Resource"]));
         // in a key's policy the resource "*" is the key
         let of_key = *kind == "AWS::KMS::Key";
-        let any_resource = resources == ["*"] && (of_key || actions == WITHOUT_RESOURCE);
+        let any_resource = resources == ["*"] && (of_key || WITHOUT_RESOURCE.iter().any(|known| actions == *known));
         let wild = |words: &[&str]| words.iter().any(|word| word.contains('*'));
         if actions.is_empty() || wild(&actions) || (wild(&resources) && !any_resource) {
             broken.push(format!("{id} allows too much: {statement}"));
@@ -214,7 +218,7 @@ pub(super) fn traces(deployment: &Deployment) -> Vec<String> {
         }
         let role = target(&properties["Role"]);
         let mut statements = all_statements(deployment).into_iter().filter(|(id, ..)| *id == role);
-        if !statements.any(|(_, _, statement)| texts(&statement["Action"]) == WITHOUT_RESOURCE) {
+        if !statements.any(|(_, _, statement)| texts(&statement["Action"]) == WITHOUT_RESOURCE[0]) {
             broken.push(format!("{function} may not write its traces"));
         }
     }

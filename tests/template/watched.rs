@@ -241,7 +241,7 @@ pub(super) fn dashboard(deployment: &Deployment) -> Vec<String> {
                     metrics::NETWORK => value.parse::<Network>().is_ok(),
                     "FunctionName" => {
                         let mut functions = deployment.all("AWS::Lambda::Function");
-                        functions.any(|(_, function)| function["FunctionName"]["Fn::Sub"] == value)
+                        functions.any(|(id, function)| shown_as(id, function) == *value)
                     }
                     _ => {
                         let resource = value.trim_start_matches("${").trim_end_matches('}');
@@ -259,13 +259,19 @@ pub(super) fn dashboard(deployment: &Deployment) -> Vec<String> {
         broken.push(format!("the dashboard shows {seen} lines and hardly the picture of a night"));
     }
     for (function, properties) in deployment.all("AWS::Lambda::Function") {
-        let name = properties["FunctionName"]["Fn::Sub"].as_str().unwrap_or_default();
+        let name = shown_as(function, properties);
         let mut dashboards = deployment.all("AWS::CloudWatch::Dashboard");
         if !dashboards.any(|(_, board)| board["DashboardBody"].to_string().contains(&format!("{name}\\\""))) {
             broken.push(format!("{function} is not on the dashboard"));
         }
     }
     broken
+}
+
+/// What the dashboard calls a function: the name that the template gives it, or the parameter of its own id.
+fn shown_as(id: &str, function: &Value) -> String {
+    let name = function["FunctionName"]["Fn::Sub"].as_str();
+    name.map_or_else(|| format!("${{{id}}}"), str::to_owned)
 }
 
 fn name(metric: Metric) -> String {

@@ -70,6 +70,12 @@ impl Ses {
     pub(super) fn answer(&self, operation: &str, body: &[u8]) -> Response {
         let sent = match operation {
             "SendRawEmail" => SendRawEmail::parse(body).and_then(|request| self.send(request)),
+            "GetIdentityVerificationAttributes" => return self.verified(body),
+            "GetAccountSendingEnabled" => return result(operation, &maud::html! { Enabled { "true" } }),
+            "GetSendQuota" => {
+                let quota = maud::html! { Max24HourSend { "50000" } MaxSendRate { "14" } SentLast24Hours { "0" } };
+                return result(operation, &quota);
+            }
             _ => Err(Refusal::unknown_operation(operation)),
         };
         match sent {
@@ -81,6 +87,20 @@ impl Ses {
             }
             Err(refusal) => refusal.xml(),
         }
+    }
+
+    /// Of the identities that were asked for those that may send.
+    fn verified(&self, body: &[u8]) -> Response {
+        let asked = url::form_urlencoded::parse(body).filter(|(name, _)| name.starts_with("Identities.member."));
+        let verified: Vec<_> = asked.map(|(_, value)| value).filter(|value| self.verify(value).is_ok()).collect();
+        result(
+            "GetIdentityVerificationAttributes",
+            &maud::html! { VerificationAttributes {
+                @for identity in &verified {
+                    entry { key { (identity) } value { VerificationStatus { "Success" } } }
+                }
+            } },
+        )
     }
 
     /// Keeps the mail and answers its message id.
@@ -125,6 +145,15 @@ impl Ses {
             "Email address is not verified. The following identities failed the check in region {region}: {sender}"
         )))
     }
+}
+
+/// What SES wraps the answer of an operation in.
+fn result(operation: &str, inner: &maud::Markup) -> Response {
+    let answer = format!(
+        "<{operation}Response xmlns=\"{NAMESPACE}\"><{operation}Result>{}</{operation}Result></{operation}Response>",
+        inner.0
+    );
+    ([(CONTENT_TYPE, "text/xml")], answer).into_response()
 }
 
 impl SendRawEmail {

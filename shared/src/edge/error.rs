@@ -64,6 +64,8 @@ pub enum Code {
     RateLimited,
     /// A stored secret does not open; nothing was overwritten.
     Unsealable,
+    /// The organisation's keys were destroyed, and with them everything that was sealed.
+    Shredded,
     /// Something that this needs is misconfigured.
     Misconfigured,
     /// Something that this needs is down.
@@ -94,7 +96,7 @@ impl Code {
             | Self::ForeignAccount
             | Self::NotConnectable
             | Self::NoValidToken => StatusCode::CONFLICT,
-            Self::SessionExpired => StatusCode::GONE,
+            Self::SessionExpired | Self::Shredded => StatusCode::GONE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -131,6 +133,7 @@ impl Code {
             Self::NoValidToken => "There is no token for it",
             Self::RateLimited => "Limited by the network",
             Self::Unsealable => "A stored secret does not open",
+            Self::Shredded => "The organisation was shredded",
             Self::Misconfigured => "Misconfigured",
             Self::Unavailable => "Not available now",
             Self::Internal => "A defect",
@@ -229,6 +232,11 @@ impl From<KeysError> for ApiError {
     fn from(error: KeysError) -> Self {
         match error {
             KeysError::Unavailable(_) | KeysError::Refused(_) => Self::unavailable(error),
+            KeysError::Shredded => Self::new(
+                Code::Shredded,
+                "The organisation's keys were destroyed on purpose, and with them every token. Your operator can open it again.",
+            )
+            .because(error),
             KeysError::Unsealable(_) => Self::new(
                 Code::Unsealable,
                 "A stored secret does not open; nothing was overwritten. Tell your operator.",

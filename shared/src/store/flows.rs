@@ -95,8 +95,8 @@ pub enum DueFlow {
 /// The table of connect sessions and revocations.
 #[derive(Clone, Debug)]
 pub struct Flows {
-    client: Client,
-    table: String,
+    pub(super) client: Client,
+    pub(super) table: String,
     spread: Spread,
 }
 
@@ -330,17 +330,7 @@ impl Flows {
         if item.contains_key("status") {
             return Ok(Some(DueFlow::Session(Box::new(read_flow(item)?))));
         }
-        let fields = item.get("sealed").cloned();
-        let of: RevocationOf = read(item)?;
-        let place = GrantPlace {
-            tenant: of.tenant.clone(),
-            profile: of.profile.clone(),
-            token: of.token.clone(),
-            generation: of.generation,
-        };
-        let grant = read_grant(fields.as_ref(), place);
-        let grant = grant.ok_or_else(|| super::unreadable("a revocation without its grant"))?;
-        Ok(Some(DueFlow::Revocation(Box::new(Revocation { id: id.to_owned(), of, grant }))))
+        Ok(Some(DueFlow::Revocation(Box::new(read_revocation(item)?))))
     }
 
     /// Whether a grant of this login waits to be attached in any tenant.
@@ -433,9 +423,24 @@ pub(super) fn read_grant(fields: Option<&AttributeValue>, place: GrantPlace) -> 
     })
 }
 
-fn read_flow(item: Item) -> Result<Flow, StoreError> {
+pub(super) fn read_flow(item: Item) -> Result<Flow, StoreError> {
     let (fields, verifier) = (item.get("sealed").cloned(), sealed(item.get("verifier")));
     let session: ConnectSession = read(item)?;
     let grant = read_grant(fields.as_ref(), GrantPlace::unattached(&session.tenant, &session.id));
     Ok(Flow { session, verifier, grant })
+}
+
+pub(super) fn read_revocation(item: Item) -> Result<Revocation, StoreError> {
+    let fields = item.get("sealed").cloned();
+    let id = key_part(&item, "id").unwrap_or_default().to_owned();
+    let of: RevocationOf = read(item)?;
+    let place = GrantPlace {
+        tenant: of.tenant.clone(),
+        profile: of.profile.clone(),
+        token: of.token.clone(),
+        generation: of.generation,
+    };
+    let grant = read_grant(fields.as_ref(), place);
+    let grant = grant.ok_or_else(|| super::unreadable("a revocation without its grant"))?;
+    Ok(Revocation { id, of, grant })
 }

@@ -331,7 +331,7 @@ impl Vault {
     }
 
     /// The part of a transaction that writes a token with its new secret.
-    fn attaching(
+    pub(super) fn attaching(
         &self,
         key: &TokenKey,
         token: &Token,
@@ -362,7 +362,12 @@ impl Vault {
                 let change = change.when_is("due_at", before.due_at.map(number));
                 super::renewals::forget(self.schedule_anew(change, key, before, &kept, ladder), before)
             }
-            None => self.schedule(change, key, token, ladder).when_missing("generation"),
+            None => {
+                // one that comes from elsewhere may be allowed already
+                let pool = pool_key(&key.tenant, key.profile.kind().network(), Use::SearchAcquisition);
+                let change = change.put("pool", token.allow.search_acquisition.then(|| text(pool)));
+                self.schedule(change, key, token, ladder).when_missing("generation")
+            }
         };
         change.in_transaction(&self.table, token_key(key))
     }
