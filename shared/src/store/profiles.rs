@@ -473,7 +473,8 @@ impl Vault {
         ladder: &Ladder,
     ) -> Change {
         let next = self.comes_up(key, token, ladder).map(Timestamp::as_second);
-        let near = |(next, then): (i64, i64)| next.abs_diff(then) < IDLE_SLACK && token.expires_at.is_none();
+        let idle = token.expires_at.is_none() && token.inspect_at().is_none();
+        let near = |(next, then): (i64, i64)| idle && next.abs_diff(then) < IDLE_SLACK;
         if next == before.due_at || next.zip(before.due_at).is_some_and(near) {
             return change;
         }
