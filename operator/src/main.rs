@@ -169,13 +169,7 @@ async fn run(Arguments { of, command }: Arguments) -> Result<bool, Failed> {
     if let Command::Identity = command {
         return identity();
     }
-    let deployment = match &of.sandbox {
-        Some(address) => Deployment::of_sandbox(address).await?,
-        None => {
-            let description = std::fs::read_to_string(&of.stack).map_err(|error| Failed::File(of.stack, error))?;
-            Deployment::of_stack(&description).await?
-        }
-    };
+    let deployment = of.deployment().await?;
     let watched = io::stderr().is_terminal();
     let mut progress = |how_far: &str| {
         if watched {
@@ -294,19 +288,19 @@ async fn warn_of_a_young_key(deployment: &Deployment, tenant: &TenantId) -> Resu
     Ok(())
 }
 
+/// Lets the person type the tenant's name.
+fn ask_for(tenant: &TenantId) -> io::Result<String> {
+    eprintln!(
+        "This destroys every key, token, rule and setting of {tenant}, for good. At the networks nothing ends by it."
+    );
+    eprint!("Type the tenant's name to go on: ");
+    let mut line = String::new();
+    io::stdin().read_line(&mut line)?;
+    Ok(line.trim().to_owned())
+}
+
 fn confirm(tenant: &TenantId, typed: Option<String>) -> Result<(), Failed> {
-    let typed = match typed {
-        Some(typed) => typed,
-        None => {
-            eprintln!(
-                "This destroys every key, token, rule and setting of {tenant}, for good. At the networks nothing ends by it."
-            );
-            eprint!("Type the tenant's name to go on: ");
-            let mut line = String::new();
-            io::stdin().read_line(&mut line)?;
-            line.trim().to_owned()
-        }
-    };
+    let typed = typed.map_or_else(|| ask_for(tenant), Ok)?;
     if typed == tenant.as_str() { Ok(()) } else { Err(Failed::NotConfirmed) }
 }
 
@@ -335,6 +329,16 @@ fn report(restoring: &restore::Restoring, apply: bool) {
 fn finish(watched: bool) {
     if watched {
         eprint!("\r\x1b[K");
+    }
+}
+
+impl Of {
+    async fn deployment(self) -> Result<Deployment, Failed> {
+        if let Some(address) = &self.sandbox {
+            return Ok(Deployment::of_sandbox(address).await?);
+        }
+        let description = std::fs::read_to_string(&self.stack).map_err(|error| Failed::File(self.stack, error))?;
+        Ok(Deployment::of_stack(&description).await?)
     }
 }
 

@@ -62,14 +62,14 @@ pub async fn reseal(
     let vault = deployment.vault();
     let mut after = None;
     loop {
-        let page = vault.profiles(tenant, after.as_ref(), PAGE).await?;
-        for profile in page.profiles {
+        let listed = vault.profiles(tenant, after.as_ref(), PAGE).await?;
+        for profile in listed.profiles {
             for token in profile.tokens {
                 let key = TokenKey { tenant: tenant.clone(), profile: token.profile.clone(), token: token.id() };
                 passing.token(deployment, &key).await?;
             }
         }
-        let Some(next) = page.next else { break };
+        let Some(next) = listed.next else { break };
         after = Some(next);
     }
     let (flows, mut walk) = (deployment.flows(), Walk::default());

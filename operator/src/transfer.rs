@@ -260,7 +260,7 @@ pub async fn export(
                         sealing.write(&Written::Token {
                             token: &token,
                             access_token: access_token.expose_secret(),
-                            refresh_token: refresh_token.as_ref().map(|token| token.expose_secret()),
+                            refresh_token: refresh_token.as_ref().map(SecretString::expose_secret),
                         })?;
                         transfer.tokens += 1;
                     }

@@ -29,10 +29,12 @@ pub(super) async fn clock(deployment: &Deployment) -> Vec<Finding> {
     let off = deployment.machine.now().as_second() - date.timestamp().as_second();
     let says = format!("this machine is {} s {} AWS", off.abs(), if off < 0 { "behind" } else { "ahead of" });
     let mend = "Set this machine's clock: requests that are signed five minutes off are refused.";
-    vec![match off.abs() {
-        ..=CLOSE => Finding::well(about, "as at AWS"),
-        ..SIGNED_WITHIN => Finding::warning(about, says, mend),
-        _ => Finding::problem(about, says, mend),
+    vec![if off.abs() <= CLOSE {
+        Finding::well(about, "as at AWS")
+    } else if off.abs() < SIGNED_WITHIN {
+        Finding::warning(about, says, mend)
+    } else {
+        Finding::problem(about, says, mend)
     }]
 }
 

@@ -355,6 +355,8 @@ impl Vault {
             .set("account", text(account))
             .set("sealed", sealed_fields(grant))
             .set("fence", number(token.generation));
+        let pool = pool_key(&key.tenant, key.profile.kind().network(), Use::SearchAcquisition);
+        let pool = token.allow.search_acquisition.then(|| text(pool));
         let change = match replaced {
             Some((before, _)) => {
                 let kept = Token { allow: before.token.allow, ..token.clone() };
@@ -362,12 +364,8 @@ impl Vault {
                 let change = change.when_is("due_at", before.due_at.map(number));
                 super::renewals::forget(self.schedule_anew(change, key, before, &kept, ladder), before)
             }
-            None => {
-                // one that comes from elsewhere may be allowed already
-                let pool = pool_key(&key.tenant, key.profile.kind().network(), Use::SearchAcquisition);
-                let change = change.put("pool", token.allow.search_acquisition.then(|| text(pool)));
-                self.schedule(change, key, token, ladder).when_missing("generation")
-            }
+            // one that comes from elsewhere may be allowed already
+            None => self.schedule(change.put("pool", pool), key, token, ladder).when_missing("generation"),
         };
         change.in_transaction(&self.table, token_key(key))
     }

@@ -73,11 +73,11 @@ impl Vault {
         ladder: &Ladder,
         now: Timestamp,
     ) -> Result<(), StoreError> {
-        let owner = AttributeValue::Ss(vec![token.owner.to_string()]);
-        let owned =
-            Change::new().when("profile", "=", value(&key.profile)?).add("owners", owner).add("attached", number(1));
+        let owners = AttributeValue::Ss(vec![token.owner.to_string()]);
+        let profile =
+            Change::new().when("profile", "=", value(&key.profile)?).add("owners", owners).add("attached", number(1));
         let mut items = vec![
-            owned.in_transaction(&self.table, profile_key(&key.tenant, &key.profile))?,
+            profile.in_transaction(&self.table, profile_key(&key.tenant, &key.profile))?,
             self.attaching(key, token, grant, before.map(|before| (before, None)), ladder)?,
         ];
         if token.allow.search_acquisition {
