@@ -33,6 +33,7 @@ mod outcomes;
 mod pages;
 mod paging;
 mod people;
+mod provider_events;
 mod refresh;
 mod refresh_model;
 mod rules;

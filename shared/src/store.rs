@@ -22,6 +22,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::seal::Sealed;
 
+pub mod account_events;
 pub mod acquisition;
 pub mod flows;
 pub mod history;
@@ -32,6 +33,7 @@ pub mod pauses;
 pub mod renewals;
 pub mod rules;
 pub mod settings;
+pub mod suppressions;
 pub mod users;
 
 /// Why the store did not do it.

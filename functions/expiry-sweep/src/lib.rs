@@ -24,6 +24,7 @@ use shared::{
     settings::Settings,
     store::{
         StoreError,
+        account_events::Received,
         flows::{DueFlow, Flow, Revocation},
         outbox::Recipient,
         profiles::{DueRow, Held, TokenKey},
@@ -386,7 +387,7 @@ impl Sweep {
                     summary.unfinished = true;
                     return Ok(());
                 }
-                if let Err(error) = self.end_grant(&id, summary, now).await {
+                if let Err(error) = self.end_grant(&id, summary, deadline, now).await {
                     summary.failed += 1;
                     tracing::error!(row = %id, %error, "a due flow failed");
                 }
@@ -395,10 +396,17 @@ impl Sweep {
         Ok(())
     }
 
-    async fn end_grant(&self, id: &str, summary: &mut Summary, now: Timestamp) -> Result<(), GrantError> {
+    async fn end_grant(
+        &self,
+        id: &str,
+        summary: &mut Summary,
+        deadline: Deadline,
+        now: Timestamp,
+    ) -> Result<(), GrantError> {
         let revocation = match self.revoker.flows.take_due(id, now).await? {
             None => return Ok(()),
             Some(DueFlow::Revocation(revocation)) => *revocation,
+            Some(DueFlow::Received(received)) => return Ok(self.go_on(&received, deadline, now).await?),
             Some(DueFlow::Session(flow)) => match self.abandon(*flow, now).await? {
                 Some(revocation) => {
                     summary.abandoned += 1;
@@ -412,6 +420,16 @@ impl Sweep {
             Revoked::Shared => summary.shared += 1,
             Revoked::Impossible => summary.impossible += 1,
             Revoked::Later => summary.unrevoked += 1,
+        }
+        Ok(())
+    }
+
+    /// Goes on with a network's message where a request could not come to its end.
+    async fn go_on(&self, received: &Received, deadline: Deadline, now: Timestamp) -> Result<(), StoreError> {
+        let Revoker { vault, flows, .. } = &self.revoker;
+        let Ok(event) = &received.todo else { return Ok(()) };
+        if vault.meet(event, deadline, now).await?.complete {
+            flows.finish(received, now).await?;
         }
         Ok(())
     }

@@ -37,7 +37,7 @@ async fn main() -> Result<(), Fatal> {
     let sweep = Sweep {
         refresher: Refresher::beside(&revoker, spill, clock.clone(), random, REFRESH_LEASE),
         revoker,
-        mailer: Mailer::new(&aws, &variable("MAIL_FROM")?)?,
+        mailer: Mailer::new(&aws, &variable("MAIL_FROM")?, &variable("MAIL_EVENTS")?)?,
         reauthenticate_url: variable("REAUTHENTICATE_URL")?,
         return_urls: ReturnUrls::parse(&variable("RETURN_URLS")?)?,
         recent: Memory::default(),
