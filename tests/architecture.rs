@@ -9,8 +9,16 @@ use std::{
 
 use sandbox::template::{Function, Template};
 
-const FUNCTIONS: [&str; 7] =
-    ["authorizer", "expiry-sweep", "leases", "oauth-callback", "oauth-start", "spill-reader", "tokens"];
+const FUNCTIONS: [&str; 8] = [
+    "authorizer",
+    "expiry-sweep",
+    "leases",
+    "oauth-callback",
+    "oauth-start",
+    "provider-events",
+    "spill-reader",
+    "tokens",
+];
 
 /// The modules of `shared` that do no I/O, and what they can do without.
 const PURE: [&str; 13] = [
@@ -26,7 +34,7 @@ const REACH: [(&str, &[&str], &[&str]); 7] = [
     ("Flows", &["FLOWS_TABLE"], &["${Flows.Arn}"]),
     ("TenantKeys", &["KEYS_TABLE", "KMS_KEY"], &["${Keys.Arn}", "${Key.Arn}"]),
     ("Apps", &["APPS_SECRET"], &["${Apps}"]),
-    ("Mailer", &["MAIL_FROM"], &["identity/${MailFrom}"]),
+    ("Mailer", &["MAIL_FROM", "MAIL_EVENTS"], &["identity/${MailFrom}", "configuration-set/${MailEvents}"]),
     ("Spill", &["SPILL_QUEUE"], &["sqs:SendMessage ${SpillQueue.Arn}"]),
     ("DueQueue", &["DUE_QUEUE"], &["sqs:SendMessage ${DueQueue.Arn}", "sqs:GetQueueAttributes ${DueQueue.Arn}"]),
 ];
@@ -34,7 +42,7 @@ const REACH: [(&str, &[&str], &[&str]); 7] = [
 /// The requirements that are met by now; the others wait for their features.
 const MET: &str = "S1 S2 S3 S4 S5 S6 S7 S8 S9 S10 S11 S12 S13 S14 S15 S16 S17 S18 S19 S20 S21 S22 S23 S24 S25 S26 S27 S28 S29 S30 S31 S32 \
                    S33 S34 S35 S36 S37 S38 S38a S39 S40 S41 S42 S43 S44 S45 S46 S47 S48 S49 S50 S51 S52 S53 S54 S55 S56 \
-                   S57 S58 S59 S61 S62 S63 S64 S65 S66 S67 S68 S70 S71 S72 S73";
+                   S57 S58 S59 S60 S61 S62 S63 S64 S65 S66 S67 S68 S69 S70 S71 S72 S73";
 
 #[test]
 fn a_function_imports_shared_and_no_other_function() {

@@ -36,6 +36,7 @@ mod outcomes;
 mod pages;
 mod paging;
 mod people;
+mod provider_events;
 mod refresh;
 mod refresh_model;
 mod rules;

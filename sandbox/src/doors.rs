@@ -28,7 +28,7 @@ const TARGETS: &[(&str, &[&str])] = &[
         &["authorize", "token", "long_lived_token", "debug_token", "me", "permissions", "accounts", "page", "posts"],
     ),
     ("instagram", &["authorize", "token", "long-lived", "refresh", "me"]),
-    ("youtube", &["authorize", "token", "revoke", "tokeninfo", "channels"]),
+    ("youtube", &["authorize", "token", "revoke", "tokeninfo", "channels", "risc-configuration", "certs"]),
     ("issuer", &["openid-configuration", "jwks"]),
     ("dynamodb", &[]),
     ("kms", &[]),
@@ -189,12 +189,17 @@ struct Happening {
     page: Option<String>,
 }
 
-/// Answers with what the network now lists for the account.
+/// Answers with what the network now lists for the account, and how the apps took what it told them.
 async fn happen(State(parts): World, Path((network, account)): Path<(String, String)>, body: Bytes) -> Answer {
     let Happening { event, page } = read(&body)?;
     let happened = parts.networks.event_at(&network, &account, &event, page.as_deref());
     happened.map_err(|error| Refused::bad(&error))?;
-    Ok(Json(json!({ "grants": parts.networks.grants(&network, &account) })))
+    let mut told = Vec::new();
+    for message in parts.networks.messages(&network, &account, &event).map_err(|error| Refused::bad(&error))? {
+        let (path, answer) = (message.path.clone(), message.deliver(&parts.gateway).await);
+        told.push(json!({ "path": path, "status": answer.0, "body": answer.1 }));
+    }
+    Ok(Json(json!({ "grants": parts.networks.grants(&network, &account), "told": told })))
 }
 
 /// By logical id, as `sam local` takes it for `--env-vars`.

@@ -11,6 +11,7 @@ use expiry_sweep::Sweep;
 use leases::{Leases, Memory};
 use oauth_callback::Callback;
 use oauth_start::Start;
+use provider_events::ProviderEvents;
 use serde_json::Value;
 use shared::{
     apps::Apps,
@@ -19,6 +20,7 @@ use shared::{
     due::DueQueue,
     edge::{self, Fatal},
     exchange::{Endpoints, Exchange},
+    jwks::KeyRing,
     keys::{KeysConfig, TenantKeys},
     mail::Mailer,
     random::Random,
@@ -41,6 +43,7 @@ pub struct Functions {
     leases: Router,
     sweep: Sweep,
     spill_reader: SpillReader,
+    events: provider_events::Function,
     authorizer: Authorizer,
 }
 
@@ -54,6 +57,7 @@ impl Functions {
         let (start, callback, tokens, sweep) =
             (of("oauth-start"), of("oauth-callback"), of("tokens"), of("expiry-sweep"));
         let (leases, reader, authorizer) = (of("leases"), of("spill-reader"), of("authorizer"));
+        let events = of("provider-events");
         let sweeping = Revoker {
             vault: sweep.vault()?,
             flows: sweep.flows()?,
@@ -104,6 +108,15 @@ impl Functions {
                 recent: Memory::default(),
             }),
             spill_reader: SpillReader { vault: reader.vault()?, flows: reader.flows()?, clock: clock.clone() },
+            events: provider_events::Function::new(ProviderEvents {
+                vault: events.vault()?,
+                flows: events.flows()?,
+                apps: events.apps()?,
+                exchange: Exchange::new(events.endpoints()?)?,
+                google_keys: KeyRing::default(),
+                public_url: events.variable("PUBLIC_URL")?.to_owned(),
+                clock: clock.clone(),
+            }),
             sweep: Sweep {
                 refresher: Refresher::beside(
                     &sweeping,
@@ -114,7 +127,7 @@ impl Functions {
                 ),
                 revoker: sweeping,
                 due: DueQueue::new(aws, sweep.variable("DUE_QUEUE")?),
-                mailer: Mailer::new(aws, sweep.variable("MAIL_FROM")?)?,
+                mailer: Mailer::new(aws, sweep.variable("MAIL_FROM")?, sweep.variable("MAIL_EVENTS")?)?,
                 reauthenticate_url: sweep.variable("REAUTHENTICATE_URL")?.to_owned(),
                 return_urls: ReturnUrls::parse(sweep.variable("RETURN_URLS")?)?,
                 recent: expiry_sweep::Memory::default(),
@@ -144,6 +157,7 @@ impl Functions {
             "tokens" => edge::invoke(&self.tokens, event).await,
             "leases" => edge::invoke(&self.leases, event).await,
             "expiry-sweep" => self.sweep.invoke(event).await,
+            "provider-events" => self.events.invoke(event).await,
             "spill-reader" => self.spill_reader.invoke(event).await,
             "authorizer" => Ok(self.authorizer.invoke(event).await?),
             _ => Err(format!("there is no function {function:?}").into()),

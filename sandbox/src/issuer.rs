@@ -158,11 +158,16 @@ impl Issuer {
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["RS256"],
         });
-        let keys = self.keys.clone();
-        let jwks = move || async move { Json(keys.read(Keys::jwks)) };
+        let issuer = self.clone();
+        let jwks = async move || Json(issuer.key_set());
         Router::new()
             .route("/issuer/.well-known/openid-configuration", get(async || Json(discovery)))
             .route("/issuer/jwks", get(jwks))
+    }
+
+    /// The public keys of what it signs.
+    pub(crate) fn key_set(&self) -> JwkSet {
+        self.keys.read(Keys::jwks)
     }
 
     /// The target of a path below `/issuer`.

@@ -63,6 +63,7 @@ use crate::{
 
 const APPS_SECRET: &str = "tokenward/apps";
 const SENDER: &str = "tokenward@sandbox.example";
+const MAIL_EVENTS: &str = "tokenward-sandbox";
 
 /// What a sandbox is started with.
 #[derive(Clone, Debug, Default)]
@@ -166,8 +167,9 @@ impl Sandbox {
             faults: faults.clone(),
             secrets: [(APPS_SECRET.to_owned(), document(&apps, &live))].into(),
             senders: vec![SENDER.to_owned()],
+            configuration_sets: vec![MAIL_EVENTS.to_owned()],
         };
-        let cloud = Cloud::start(aws, cloud).await?;
+        let (cloud, mut mail_events) = Cloud::start(aws, cloud).await?;
         let options = networks::Options { dir: data, clock: clock.clock(), faults: faults.clone(), apps };
         let networks = Networks::start(networks, options)?;
 
@@ -215,6 +217,15 @@ impl Sandbox {
             throttled: |_, _| StatusCode::TOO_MANY_REQUESTS.into_response(),
         };
         serving.spawn(faults::serve(front, router, unstruck));
+        let functions = Arc::clone(&parts.functions);
+        serving.spawn(async move {
+            // the rule of the template: bounces and complaints go to this function
+            while let Some(event) = mail_events.recv().await {
+                if let Err(error) = functions.invoke("provider-events", event).await {
+                    tracing::error!(%error, "an event of the mail service was not taken");
+                }
+            }
+        });
         for poller in &parts.pollers {
             let (poller, clock) = (Arc::clone(poller), parts.clock.clone());
             serving.spawn(async move { poller.run(&clock).await });
@@ -369,6 +380,7 @@ fn apps(public_url: &str) -> Vec<App> {
         network,
         client_id: format!("tokenward-sandbox-{}{suffix}", network.name()),
         client_secret: random.token(),
+        consumer_secret: (network == Network::X).then(|| random.token()),
         redirect_uri: format!("{public_url}/oauth/callback/{}", network.name()),
         in_testing,
     };
@@ -391,6 +403,9 @@ fn document(apps: &[App], live: &[LiveApp]) -> SecretString {
         let mut entry = entry(app.network.name(), &app.client_id, &app.client_secret);
         if app.in_testing {
             entry["tokens"] = json!([]);
+        }
+        if let Some(secret) = &app.consumer_secret {
+            entry["consumer_secret"] = secret.expose_secret().into();
         }
         entry
     });
@@ -432,6 +447,7 @@ fn environment(
         ("RETURN_URLS", format!("{url}/,{url}/console")),
         ("REAUTHENTICATE_URL", format!("{url}/reauthenticate")),
         ("MAIL_FROM", SENDER.to_owned()),
+        ("MAIL_EVENTS", MAIL_EVENTS.to_owned()),
         ("OIDC_ISSUER", issuer.url().to_owned()),
         ("OIDC_AUDIENCE", AUDIENCE.to_owned()),
         ("TENANT_CLAIM", "tenant".to_owned()),

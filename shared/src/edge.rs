@@ -8,8 +8,7 @@
 use std::{env, fmt, io, time::Duration};
 
 use axum::{
-    Router,
-    body::Body,
+    Router, body,
     extract::{DefaultBodyLimit, Request},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
@@ -40,7 +39,7 @@ mod error;
 mod extract;
 
 pub use error::{ApiError, Code, Problem};
-pub use extract::{Json, Path, Query, Within, caller_of};
+pub use extract::{Body, Json, Path, Query, Within, caller_of};
 
 /// No body that a route wants is larger.
 const BODY_LIMIT: usize = 16 * 1024;
@@ -211,5 +210,5 @@ fn smooth(event: &mut ApiGatewayV2httpRequest) {
 /// # Errors
 /// When the address cannot stand in a header.
 pub fn see_other(location: &str) -> Result<Response, http::Error> {
-    Response::builder().status(http::StatusCode::SEE_OTHER).header(header::LOCATION, location).body(Body::empty())
+    Response::builder().status(http::StatusCode::SEE_OTHER).header(header::LOCATION, location).body(body::Body::empty())
 }

@@ -15,6 +15,7 @@ pub mod history;
 pub mod secret;
 pub mod seal;
 pub mod apps;
+pub mod jwks;
 pub mod network;
 pub mod connect;
 pub mod settings;

@@ -23,6 +23,7 @@ use crate::{
     token::Reason,
 };
 
+pub mod events;
 mod facebook;
 mod instagram;
 mod meta;
@@ -116,7 +117,7 @@ impl Network {
             Self::Facebook => &["graph.facebook.com"],
             Self::Instagram => &["api.instagram.com", "graph.instagram.com"],
             Self::X => &["api.x.com"],
-            Self::YouTube => &["oauth2.googleapis.com", "www.googleapis.com"],
+            Self::YouTube => &["accounts.google.com", "oauth2.googleapis.com", "www.googleapis.com"],
         }
     }
 }

@@ -22,6 +22,7 @@ use serde::{Serialize, de::DeserializeOwned};
 
 use crate::seal::Sealed;
 
+pub mod account_events;
 pub mod acquisition;
 pub mod flows;
 pub mod history;
@@ -34,6 +35,7 @@ pub mod reseal;
 pub mod restore;
 pub mod rules;
 pub mod settings;
+pub mod suppressions;
 pub mod transfer;
 pub mod users;
 pub mod walk;

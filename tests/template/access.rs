@@ -7,7 +7,17 @@ use serde_json::{Value, json};
 use super::{Deployment, many, target, texts};
 
 /// What can be called by anybody on the internet.
-const OPEN_ROUTES: [&str; 3] = ["GET /oauth/callback/{network}", "GET /oauth/start", "GET /openapi.json"];
+const OPEN_ROUTES: [&str; 9] = [
+    "GET /data-deletion/{code}",
+    "GET /events/x",
+    "GET /oauth/callback/{network}",
+    "GET /oauth/start",
+    "GET /openapi.json",
+    "POST /events/google/risc",
+    "POST /events/meta/data-deletion",
+    "POST /events/meta/deauthorize",
+    "POST /events/x",
+];
 
 /// The actions that know no resource (AWS's Service Authorization Reference), so that `*` is all that can be said: those of
 /// X-Ray, for functions, and those of SES that read how the account stands, for the operator.

@@ -41,7 +41,7 @@ impl Sweep {
             for (tenant, row) in rows {
                 found.add(tenant, row);
             }
-            self.send(&mut found, MESSAGES, &mut summary).await?;
+            self.send_on(&mut found, MESSAGES, &mut summary).await?;
             summary.unfinished = deadline.left() < ROW;
             if summary.unfinished {
                 break;
@@ -53,16 +53,16 @@ impl Sweep {
             for id in ids {
                 found.add_flow(id);
             }
-            self.send(&mut found, MESSAGES, &mut summary).await?;
+            self.send_on(&mut found, MESSAGES, &mut summary).await?;
             summary.unfinished = deadline.left() < ROW;
         }
         found.close();
-        self.send(&mut found, 1, &mut summary).await?;
+        self.send_on(&mut found, 1, &mut summary).await?;
         Ok(summary)
     }
 
     /// Sends what there is, if it is at least so many errands.
-    async fn send(&self, found: &mut Found, least: usize, summary: &mut Summary) -> Result<(), Fatal> {
+    async fn send_on(&self, found: &mut Found, least: usize, summary: &mut Summary) -> Result<(), Fatal> {
         if found.errands.len() >= least {
             self.due.send(&found.errands).await?;
             let rows: usize = found.errands.drain(..).map(|errand| errand.rows()).sum();

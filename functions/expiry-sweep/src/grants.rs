@@ -1,11 +1,14 @@
-//! Grants that belong to nobody any more: connect sessions that nobody completed, and revocations that are still to be made.
+//! What is due in the table of connect sessions: sessions that nobody completed, revocations that are still to be made, and
+//! networks' messages that a request could not do all of.
 
 use jiff::Timestamp;
 use shared::{
+    clock::Deadline,
     connect::Ending,
-    revoke::{GrantError, Revoked},
+    revoke::{GrantError, Revoked, Revoker},
     store::{
         StoreError,
+        account_events::Received,
         flows::{DueFlow, Flow, Revocation},
     },
 };
@@ -14,10 +17,17 @@ use crate::{Summary, Sweep};
 
 impl Sweep {
     /// Does what is due for a row of the table of connect sessions: forgets it, or tries to end its grant.
-    pub(crate) async fn end_grant(&self, id: &str, summary: &mut Summary, now: Timestamp) -> Result<(), GrantError> {
+    pub(crate) async fn end_grant(
+        &self,
+        id: &str,
+        summary: &mut Summary,
+        deadline: Deadline,
+        now: Timestamp,
+    ) -> Result<(), GrantError> {
         let revocation = match self.revoker.flows.take_due(id, now).await? {
             None => return Ok(()),
             Some(DueFlow::Revocation(revocation)) => *revocation,
+            Some(DueFlow::Received(received)) => return Ok(self.go_on(&received, deadline, now).await?),
             Some(DueFlow::Session(flow)) => match self.abandon(*flow, now).await? {
                 Some(revocation) => {
                     summary.abandoned += 1;
@@ -31,6 +41,16 @@ impl Sweep {
             Revoked::Shared => summary.shared += 1,
             Revoked::Impossible => summary.impossible += 1,
             Revoked::Later => summary.unrevoked += 1,
+        }
+        Ok(())
+    }
+
+    /// Goes on with a network's message where a request could not come to its end.
+    async fn go_on(&self, received: &Received, deadline: Deadline, now: Timestamp) -> Result<(), StoreError> {
+        let Revoker { vault, flows, .. } = &self.revoker;
+        let Ok(event) = &received.todo else { return Ok(()) };
+        if vault.meet(event, deadline, now).await?.complete {
+            flows.finish(received, now).await?;
         }
         Ok(())
     }

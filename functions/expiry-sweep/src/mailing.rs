@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     access::{Subject, TenantId},
-    mail::SendError,
+    mail::{Letter, SendError},
     settings::Settings,
     store::{
         StoreError,
@@ -94,7 +94,7 @@ impl Sweep {
         let link = settings.reauthenticate_at(&self.return_urls, &self.reauthenticate_url);
         let reader = whose.as_ref().map_or(Reader::Owner, Reader::Administrators);
         let letter = letter::write(&notices, reader, link, now);
-        match self.mailer.send(&addresses, &letter, now).await {
+        match self.send(tenant, &addresses, &letter, now).await {
             Ok(()) => {
                 summary.mailed += 1;
                 vault.end_mail(tenant, to, &sending, Sent::Accepted, now).await
@@ -113,20 +113,56 @@ impl Sweep {
         }
     }
 
-    /// Where a recipient is written to; nowhere, if nobody said.
+    /// Sends a letter; to each address by itself where the mail service refuses all of them together, so that one that
+    /// cannot be written to stands in nobody's way. It went out if one of them got it.
+    async fn send(
+        &self,
+        tenant: &TenantId,
+        addresses: &[String],
+        letter: &Letter,
+        now: Timestamp,
+    ) -> Result<(), SendError> {
+        let mut sent = self.mailer.send(tenant, addresses, letter, now).await;
+        if addresses.len() == 1 || !matches!(sent, Err(SendError::Refused(_) | SendError::BadAddress)) {
+            return sent;
+        }
+        // one that may have got it outweighs all that did not: nobody is written to twice
+        let known = |sent: &Result<(), SendError>| match sent {
+            Ok(()) => 2,
+            Err(SendError::Unanswered(_)) => 1,
+            Err(_) => 0,
+        };
+        for address in addresses {
+            let one = self.mailer.send(tenant, std::slice::from_ref(address), letter, now).await;
+            if let Err(error) = &one {
+                tracing::error!(%tenant, error = chain(error), "one of several addresses was not written to");
+            }
+            if known(&one) >= known(&sent) {
+                sent = one;
+            }
+        }
+        sent
+    }
+
+    /// Where a recipient is written to: nowhere, if nobody said, or if the mail service said not to.
     async fn addresses(
         &self,
         tenant: &TenantId,
         to: &Recipient,
         settings: &Settings,
     ) -> Result<Vec<String>, StoreError> {
-        Ok(match to {
+        let mut addresses = match to {
             Recipient::Administrators => settings.administrators.clone(),
             Recipient::Person(person) => {
                 let user = self.revoker.vault.user(tenant, person, false).await?;
                 user.email.clone().filter(|_| user.is_here()).into_iter().collect()
             }
-        })
+        };
+        if !addresses.is_empty() {
+            let suppressions = self.revoker.vault.suppressions(tenant).await?;
+            addresses.retain(|address| suppressions.of(address).is_none());
+        }
+        Ok(addresses)
     }
 
     /// How administrators know the people whose tokens are written of: by their addresses where there are any.

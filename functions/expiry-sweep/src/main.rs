@@ -39,7 +39,7 @@ async fn main() -> Result<(), Fatal> {
         refresher: Refresher::beside(&revoker, spill, clock.clone(), random, REFRESH_LEASE),
         revoker,
         due: DueQueue::new(&aws, &variable("DUE_QUEUE")?),
-        mailer: Mailer::new(&aws, &variable("MAIL_FROM")?)?,
+        mailer: Mailer::new(&aws, &variable("MAIL_FROM")?, &variable("MAIL_EVENTS")?)?,
         reauthenticate_url: variable("REAUTHENTICATE_URL")?,
         return_urls: ReturnUrls::parse(&variable("RETURN_URLS")?)?,
         recent: Memory::default(),

@@ -166,7 +166,7 @@ impl Sweep {
             if !outcome.has_time(deadline) {
                 break;
             }
-            let done = self.end_grant(id, &mut outcome.summary, self.clock.now()).await;
+            let done = self.end_grant(id, &mut outcome.summary, limit(deadline), self.clock.now()).await;
             outcome.note(id, None, done);
         }
         outcome

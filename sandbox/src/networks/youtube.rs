@@ -93,6 +93,8 @@ pub(super) fn target(path: &str) -> Option<&'static str> {
         "revoke" => Some("youtube/revoke"),
         "tokeninfo" => Some("youtube/tokeninfo"),
         "youtube/v3/channels" => Some("youtube/channels"),
+        ".well-known/risc-configuration" => Some("youtube/risc-configuration"),
+        "oauth2/v3/certs" => Some("youtube/certs"),
         _ => None,
     }
 }

@@ -30,6 +30,8 @@ pub enum Code {
     ReturnUrlNotRegistered,
     /// No verified caller.
     Unauthenticated,
+    /// Nothing proves that a network sent the message.
+    SenderNotProven,
     /// The caller may not do this.
     Forbidden,
     /// There is nothing here, or nothing that this caller may know of.
@@ -54,7 +56,7 @@ pub enum Code {
     BodyTooLarge,
     /// The header fields are too large.
     HeadersTooLarge,
-    /// The body is not JSON.
+    /// The body is of another media type than the route takes.
     UnsupportedMediaType,
     /// The lease needs a rule, or another one.
     RuleRequired,
@@ -87,7 +89,7 @@ impl Code {
             | Self::RuleRequired
             | Self::ReturnUrlNotRegistered => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::CompletionCodeRejected => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::CompletionCodeRejected | Self::SenderNotProven => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAuthorizedYet
@@ -116,6 +118,7 @@ impl Code {
             Self::UnsupportedUse => "No such use here",
             Self::ReturnUrlNotRegistered => "The return address is not registered",
             Self::Unauthenticated => "Not signed in",
+            Self::SenderNotProven => "The sender is not proven",
             Self::Forbidden => "Not allowed",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "Method not allowed",
@@ -128,7 +131,7 @@ impl Code {
             Self::NotConnectable => "It cannot be connected",
             Self::BodyTooLarge => "The body is too large",
             Self::HeadersTooLarge => "The header fields are too large",
-            Self::UnsupportedMediaType => "The body is not JSON",
+            Self::UnsupportedMediaType => "The body is of another media type",
             Self::RuleRequired => "A rule is needed",
             Self::NoValidToken => "There is no token for it",
             Self::RateLimited => "Limited by the network",

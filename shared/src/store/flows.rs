@@ -1,4 +1,5 @@
-//! Connect sessions in flight, and the revocations that are still to be made.
+//! Connect sessions in flight, the revocations that are still to be made, and what networks told
+//! ([`super::account_events`]).
 //!
 //! A session's row is found by its id; the secrets of its links are there hashed. Each step is one
 //! conditional write that names the step before, the secret's hash and the time, so that it is
@@ -15,8 +16,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Change, DueCursor, Item, Spread, StoreError, Written, binary, by_account, client, key_part, number,
-    put_in_transaction, read, sealed, text, transact, unavailable, value, write,
+    Change, DueCursor, Item, Spread, StoreError, Written,
+    account_events::{Received, is_received, read_received},
+    binary, by_account, client, key_part, number, put_in_transaction, read, sealed, text, transact, unavailable, value,
+    write,
 };
 use crate::{
     access::TenantId,
@@ -90,6 +93,8 @@ pub enum DueFlow {
     Session(Box<Flow>),
     /// A revocation to be tried again.
     Revocation(Box<Revocation>),
+    /// A network's message that is not followed to its end.
+    Received(Box<Received>),
 }
 
 /// The table of connect sessions and revocations.
@@ -97,7 +102,7 @@ pub enum DueFlow {
 pub struct Flows {
     pub(super) client: Client,
     pub(super) table: String,
-    spread: Spread,
+    pub(super) spread: Spread,
 }
 
 /// `<network>#<app>#<login>`: whose tokens live and die together at some networks.
@@ -330,6 +335,9 @@ impl Flows {
         if item.contains_key("status") {
             return Ok(Some(DueFlow::Session(Box::new(read_flow(item)?))));
         }
+        if is_received(id) {
+            return Ok(Some(DueFlow::Received(Box::new(read_received(item)?))));
+        }
         Ok(Some(DueFlow::Revocation(Box::new(read_revocation(item)?))))
     }
 
@@ -350,7 +358,7 @@ impl Flows {
         Ok(false)
     }
 
-    async fn get(&self, id: &str) -> Result<Option<Item>, StoreError> {
+    pub(super) async fn get(&self, id: &str) -> Result<Option<Item>, StoreError> {
         let get = self.client.get_item().table_name(&self.table).set_key(Some(key(id))).consistent_read(true);
         Ok(get.send().await.map_err(unavailable)?.item)
     }

@@ -439,14 +439,18 @@ fn notice_id(key: &TokenKey, step: Step, at: Timestamp) -> String {
 }
 
 /// No subject is encoded as `*`.
-fn notice_sort_key(to: &Recipient, id: &str) -> String {
+pub(super) fn notice_prefix(to: &Recipient) -> String {
     match to {
-        Recipient::Person(person) => format!("NOTICE#{}#{id}", person.encoded()),
-        Recipient::Administrators => format!("NOTICE#*#{id}"),
+        Recipient::Person(person) => format!("NOTICE#{}#", person.encoded()),
+        Recipient::Administrators => "NOTICE#*#".to_owned(),
     }
 }
 
-fn outbox_partition(tenant: &TenantId, to: &Recipient) -> String {
+fn notice_sort_key(to: &Recipient, id: &str) -> String {
+    notice_prefix(to) + id
+}
+
+pub(super) fn outbox_partition(tenant: &TenantId, to: &Recipient) -> String {
     match to {
         Recipient::Person(person) => format!("T#{tenant}#O#{person}"),
         Recipient::Administrators => format!("T#{tenant}#ADMINISTRATORS"),

@@ -350,7 +350,7 @@ impl Pass {
 
 /// The profile's own row has the owners that were read, and none of them signed in again: whoever does adds to `attached`,
 /// and whoever leaves is missing.
-fn as_read(profile: &Profile) -> Change {
+pub(super) fn as_read(profile: &Profile) -> Change {
     let attached = (profile.attached > 0).then(|| number(profile.attached));
     let change = Change::new().when_is("attached", attached);
     match profile.owners.len() {
