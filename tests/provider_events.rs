@@ -4,7 +4,7 @@ use reqwest::{Method, StatusCode};
 use sandbox::networks::Message;
 use serde_json::{Value, json};
 
-use crate::support::{Person, Reply, World, days, minutes};
+use crate::support::{Person, Reply, Row, World, days, minutes};
 
 mod addresses;
 
@@ -35,13 +35,14 @@ async fn post(world: &World, message: &Message) -> Reply {
 
 /// Everything that is stored of tokens and people.
 async fn vault(world: &World) -> Vec<String> {
-    let mut rows: Vec<_> = world.rows("Vault").await.iter().map(|row| format!("{:?}", sorted(row))).collect();
+    let text = |row: Row| {
+        let mut fields: Vec<_> = row.iter().map(|(name, value)| format!("{name}: {value:?}")).collect();
+        fields.sort_unstable();
+        fields.join(", ")
+    };
+    let mut rows: Vec<_> = world.rows("Vault").await.into_iter().map(text).collect();
     rows.sort_unstable();
     rows
-}
-
-fn sorted<'a, V>(row: &'a std::collections::HashMap<String, V>) -> std::collections::BTreeMap<&'a String, &'a V> {
-    row.iter().collect()
 }
 
 // S30, S69
@@ -183,7 +184,7 @@ async fn what_is_forged_or_damaged_or_of_somebody_else_changes_nothing() {
         first("x", "newsdesk", "deauthorize"),
         first("youtube", "harbour.tv", "deauthorize"),
     ];
-    let swap = |text: &str| text.replacen(|c: char| c == 'A' || c == 'a', "b", 1);
+    let swap = |text: &str| text.replacen(['A', 'a'], "b", 1);
     for message in &genuine {
         let body = &message.body;
         let mut damaged = vec![
