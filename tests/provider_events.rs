@@ -1,10 +1,12 @@
 //! What networks and the mail service tell: who is believed, whose tokens end, and who is not written to any more.
 
+use std::collections::BTreeMap;
+
 use reqwest::{Method, StatusCode};
 use sandbox::networks::Message;
 use serde_json::{Value, json};
 
-use crate::support::{Person, Reply, World, days, minutes};
+use crate::support::{Person, Reply, Row, World, days, minutes};
 
 mod addresses;
 
@@ -33,15 +35,10 @@ async fn post(world: &World, message: &Message) -> Reply {
     Reply::of(request.body(message.body.clone()).send().await.unwrap()).await
 }
 
-/// Everything that is stored of tokens and people.
-async fn vault(world: &World) -> Vec<String> {
-    let mut rows: Vec<_> = world.rows("Vault").await.iter().map(|row| format!("{:?}", sorted(row))).collect();
-    rows.sort_unstable();
-    rows
-}
-
-fn sorted<'a, V>(row: &'a std::collections::HashMap<String, V>) -> std::collections::BTreeMap<&'a String, &'a V> {
-    row.iter().collect()
+/// Everything that is stored of tokens and people, by key.
+async fn vault(world: &World) -> BTreeMap<String, Row> {
+    let key = |row: &Row| format!("{}|{}", row["pk"].as_s().unwrap(), row["sk"].as_s().unwrap());
+    world.rows("Vault").await.into_iter().map(|row| (key(&row), row)).collect()
 }
 
 // S30, S69
@@ -108,7 +105,8 @@ async fn whoever_wants_to_be_forgotten_is_and_can_see_it() {
     alice.connect_pages("alice.meyer", &["facebook_page-2001"]).await;
     alice.connect("x_profile", "interaction", "newsdesk").await;
     world.later(days(31)).await.sweep().await;
-    assert!(vault(&world).await.iter().any(|row| row.contains("NOTICE#") && row.contains(name)));
+    let told_of = |(key, row): (&String, &Row)| key.contains("NOTICE#") && format!("{row:?}").contains(name);
+    assert!(vault(&world).await.iter().any(told_of));
 
     let told = tell(&world, "facebook", "alice.meyer", "data_deletion").await;
     assert_eq!(told[0]["status"], 200, "{told:?}");
@@ -121,7 +119,7 @@ async fn whoever_wants_to_be_forgotten_is_and_can_see_it() {
     }
     assert_eq!(state(&alice, "x_profile-42").await.0, "active");
     let rows = vault(&world).await;
-    assert!(!rows.iter().any(|row| row.contains(name)), "no row has the name: {rows:#?}");
+    assert!(!format!("{rows:?}").contains(name), "no row has the name: {rows:#?}");
     let history = dora.get("/v1/history").await.expect(200).to_string();
     assert_eq!(history.matches(r#""event":"erased""#).count(), 2, "{history}");
     assert!(!history.contains(name));
@@ -183,7 +181,7 @@ async fn what_is_forged_or_damaged_or_of_somebody_else_changes_nothing() {
         first("x", "newsdesk", "deauthorize"),
         first("youtube", "harbour.tv", "deauthorize"),
     ];
-    let swap = |text: &str| text.replacen(|c: char| c == 'A' || c == 'a', "b", 1);
+    let swap = |text: &str| text.replacen(['A', 'a'], "b", 1);
     for message in &genuine {
         let body = &message.body;
         let mut damaged = vec![

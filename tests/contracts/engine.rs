@@ -39,7 +39,7 @@ pub(super) struct Engine {
 }
 
 enum Serving {
-    StandIns(Cloud),
+    StandIns(Box<Cloud>),
     Moto(Arc<Moto>),
 }
 
@@ -63,7 +63,7 @@ impl Engine {
             senders: vec![SENDER.to_owned()],
             configuration_sets: vec![MAIL_EVENTS.to_owned()],
         };
-        Self::at(&url, Serving::StandIns(Cloud::start(listener, options).await.unwrap().0)).await
+        Self::at(&url, Serving::StandIns(Box::new(Cloud::start(listener, options).await.unwrap().0))).await
     }
 
     async fn moto() -> Self {

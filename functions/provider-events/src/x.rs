@@ -49,9 +49,10 @@ pub(crate) async fn hear(
     let apps = events.apps.of(&[Network::X]).await?;
     let read = Notified::read(&apps, signature.unwrap_or_default(), &body.bytes, events.clock.now());
     let notified = read.map_err(|why| refuse("x", why))?;
-    match &notified.event {
-        Some(event) => drop(events.follow(&notified.id, event, deadline).await?),
-        None => tracing::info!("x told something that ends no token"),
+    if let Some(event) = &notified.event {
+        events.follow(&notified.id, event, deadline).await?;
+    } else {
+        tracing::info!("x told something that ends no token");
     }
     Ok(Answer(json!({})))
 }

@@ -62,8 +62,13 @@ impl SignedRequest {
         }
         let at = past(payload.issued_at, now)?;
         let event = AccountEvent { network: app.network, app: app.client_id.clone(), login, at, fate };
+        // of one person and second both messages are the same, and either is followed
+        let asked = match fate {
+            Fate::Dead { .. } => "deauthorize",
+            Fate::Erased => "data-deletion",
+        };
         // no encoded payload has a full stop: this is never a signature that Meta would make
-        let code = hmac::sign(&key(&app.client_secret), format!("confirmation.{encoded}").as_bytes());
+        let code = hmac::sign(&key(&app.client_secret), format!("{asked}.{encoded}").as_bytes());
         Ok(Self { event, confirmation_code: URL_SAFE_NO_PAD.encode(code) })
     }
 
@@ -130,9 +135,11 @@ mod tests {
         let (facebooks, instagrams) = (read(&facebooks()), read(&instagrams()));
         assert_eq!(facebooks.event, event(Network::Facebook, "second", "1001"));
         assert_eq!(instagrams.event, event(Network::Instagram, "third", "17841405822304914"));
-        let code = hex::decode("caf644c92295ca68cf920ae13df9f415c295504d050e1293a33897e35e4d587b").unwrap();
+        let code = hex::decode("4a2bc44c9d06db6241dc7642d58bed6001a482939c12c1e55736c0e75c43b5ca").unwrap();
         assert_eq!(facebooks.confirmation_code, URL_SAFE_NO_PAD.encode(code));
         assert_ne!(facebooks.id(), instagrams.id());
+        let erased = SignedRequest::read(&apps(), &self::facebooks(), Fate::Erased, NOW).unwrap();
+        assert_ne!(facebooks.id(), erased.id(), "the same message is followed at either address");
     }
 
     // S69
