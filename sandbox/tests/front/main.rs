@@ -164,7 +164,7 @@ async fn a_role_is_lost_by_its_door() {
     let sandbox = start().await;
     let lost = json!({ "event": "role_lost", "page": "2001" });
     let happened = knock(&sandbox, Method::POST, "networks/facebook/accounts/alice.meyer", &lost).await;
-    assert_eq!(happened, (StatusCode::OK, json!({ "grants": [] })));
+    assert_eq!(happened, (StatusCode::OK, json!({ "grants": [], "told": [] })));
 }
 
 #[tokio::test]

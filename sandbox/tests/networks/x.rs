@@ -284,14 +284,14 @@ async fn an_event_that_does_not_exist_is_told_what_does() {
             "x",
             "press",
             "role_lost",
-            r#"there is no event "role_lost" here, only revoke, password_changed, checkpoint, restore, expired"#,
+            r#"there is no event "role_lost" here, only revoke, deauthorize, password_changed, checkpoint, restore, expired"#,
         ),
         ("x", "tom", "revoke", r#"X has no account "tom" here, only newsdesk, support, press"#),
         (
             "x",
             "press",
             "party",
-            r#"there is no event "party" here, only revoke, password_changed, checkpoint, restore, expired"#,
+            r#"there is no event "party" here, only revoke, deauthorize, password_changed, checkpoint, restore, expired"#,
         ),
     ] {
         assert_eq!(world.networks.event(network, account, event).expect_err("unknown").to_string(), said);
