@@ -322,7 +322,7 @@ impl Sandbox {
     }
 
     /// One tick as it is in the cloud: the function is invoked as its schedule does, once, and each message that it sends
-    /// on is handed over `times` times at once, as a queue may do that promises at least once. Returns the summary of it
+    /// on is handed over `times` times, as a queue may do that promises at least once. Returns the summary of it
     /// all; what that made due comes with the next tick.
     ///
     /// # Errors

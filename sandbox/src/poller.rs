@@ -167,7 +167,7 @@ impl Turn<'_> {
         self.deliver_times(1).await
     }
 
-    /// The same, and every batch so many times at once, as SQS may do: what counts is what was answered last.
+    /// The same, and every batch so many times, as SQS may do: what counts is what was answered last.
     pub(crate) async fn deliver_times(&self, times: usize) -> (Delivered, Vec<Value>) {
         let Poller { delivery, sqs, .. } = self.poller;
         let (mut round, mut answers) = (Delivered::default(), Vec::new());
@@ -178,10 +178,12 @@ impl Turn<'_> {
             if batches.is_empty() {
                 return (round, answers);
             }
-            let invocations = batches.iter().map(|batch| join_all((0..times).map(|_| self.poller.invoke(batch))));
-            for (batch, mut given) in batches.iter().zip(join_all(invocations).await) {
-                let answer = given.pop().flatten();
-                answers.extend(given.into_iter().flatten());
+            for _ in 1..times {
+                let again = batches.iter().map(|batch| self.poller.invoke(batch));
+                answers.extend(join_all(again).await.into_iter().flatten());
+            }
+            let invocations = batches.iter().map(|batch| self.poller.invoke(batch));
+            for (batch, answer) in batches.iter().zip(join_all(invocations).await) {
                 let done = answer.as_ref().map(|answer| self.poller.done(batch, answer)).unwrap_or_default();
                 for message in &done {
                     sqs.delete(&delivery.queue, &message.receipt_handle());

@@ -48,7 +48,7 @@ impl Parts {
     }
 
     /// One tick as it is in the cloud: the function is invoked as its schedule does, once, and each message that it sends
-    /// on is handed over `times` times at once.
+    /// on is handed over `times` times.
     pub(crate) async fn tick_once(&self, function: &str, times: usize) -> Result<Value, Fatal> {
         let poller = self.poller(function).ok_or_else(|| format!("no queue invokes {function}"))?;
         let turn = poller.turn().await;

@@ -16,6 +16,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{access::TenantId, store::profiles::DueRow};
 
+/// At most so long is waited before a call is repeated for the first time.
+const FIRST_PAUSE: Duration = Duration::from_millis(100);
+
 /// How many rows an errand names at most.
 pub const ROWS: usize = 10;
 /// How many messages SQS takes in one call.
@@ -82,7 +85,7 @@ impl DueQueue {
             .operation_timeout(Duration::from_secs(5));
         let config = aws_sdk_sqs::config::Builder::from(aws)
             .timeout_config(timeouts.build())
-            .retry_config(RetryConfig::standard().with_max_attempts(3))
+            .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(FIRST_PAUSE))
             .retry_partition(RetryPartition::custom("due").build());
         Self { client: Client::from_conf(config.build()), queue: queue.to_owned() }
     }

@@ -16,7 +16,7 @@ use std::{
     time::Duration,
 };
 
-use aws_config::{SdkConfig, timeout::TimeoutConfig};
+use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
 use aws_sdk_dynamodb::{config::retry::RetryPartition, operation::put_item::PutItemError, types::AttributeValue};
 use aws_sdk_kms::{
     error::{ProvideErrorMetadata, SdkError},
@@ -118,11 +118,15 @@ impl TenantKeys {
             .operation_attempt_timeout(Duration::from_secs(2))
             .operation_timeout(Duration::from_secs(5))
             .build();
+        // both answer within milliseconds: who has to repeat a call does not wait for a second
+        let retries = RetryConfig::standard().with_max_attempts(3).with_initial_backoff(Duration::from_millis(50));
         let dynamodb = aws_sdk_dynamodb::config::Builder::from(aws)
             .timeout_config(timeouts.clone())
+            .retry_config(retries.clone())
             .retry_partition(RetryPartition::custom("keys").build());
         let kms = aws_sdk_kms::config::Builder::from(aws)
             .timeout_config(timeouts)
+            .retry_config(retries)
             .retry_partition(RetryPartition::custom("kms").build());
         let dynamodb = aws_sdk_dynamodb::Client::from_conf(dynamodb.build());
         Self::with_clients(dynamodb, aws_sdk_kms::Client::from_conf(kms.build()), config, clock, random)

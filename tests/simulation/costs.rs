@@ -83,15 +83,15 @@ pub(super) struct Events {
 }
 
 impl Events {
-    /// What a month brings to so many tokens, mixed as the simulation mixes them: of 20, eight are renewed monthly (X,
-    /// YouTube), six every 50 days (Instagram), six end after 60 days with six steps (Facebook), and one of these is asked
-    /// after every 20 hours and some.
+    /// What a month brings to so many tokens, mixed as the simulation mixes them: of 20, ten are renewed monthly (X,
+    /// YouTube), eight every 50 days (Instagram), one ends after 60 days with six steps (Facebook), and another one is asked
+    /// after every 20 hours and warned some.
     pub(super) fn on_paper(tokens: f64) -> Self {
         let share = tokens / 20.0;
-        let steps = share * 6.0 * 6.0 / 2.0;
+        let steps = share * (6.0 / 2.0 + 1.7);
         Self {
             tokens,
-            renewed: share * (8.0 + 6.0 * 30.0 / 50.0),
+            renewed: share * (10.0 + 8.0 * 30.0 / 50.0),
             inspected: share * 30.0 * 24.0 / 20.0,
             steps,
             mails: steps,

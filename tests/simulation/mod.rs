@@ -216,11 +216,12 @@ async fn for_45_days_everything_happens_once_to_20_000_tokens_although_messages_
     assert!(peak as f64 <= 2.0 * mean, "at most {peak} rows were due at a tick, {mean:.1} on average");
     let month = 30.0 / counted.days as f64;
     let on_paper = Events::on_paper(counted.tokens as f64).usage();
-    for (name, used, paper) in [
-        ("read units", counted.used.read_units, on_paper.read_units),
-        ("write units", counted.used.write_units, on_paper.write_units),
+    // whoever works a message off for the second time reads its rows and writes nothing
+    for (name, used, paper, most) in [
+        ("read units", counted.used.read_units, on_paper.read_units, 1.6),
+        ("write units", counted.used.write_units, on_paper.write_units, 1.2),
     ] {
         let ratio = used * month / paper;
-        assert!(ratio < 1.2, "{name}: {ratio:.2} times what is on paper");
+        assert!(ratio < most, "{name}: {ratio:.2} times what is on paper");
     }
 }

@@ -25,13 +25,15 @@ use shared::{
 use crate::support::{Row, SIGN_INS, World};
 
 /// How many tokens of each network a tenant has, in the order of [`SIGN_INS`]: X, Facebook, Instagram, YouTube.
-const MIX: [usize; 4] = [6, 6, 6, 2];
+const MIX: [usize; 4] = [8, 2, 8, 2];
 /// How many tokens a tenant has.
 pub(super) const TENANT: usize = 20;
 /// So long ago the oldest was connected, in days, in the same order: as long as such a token goes without anybody.
 const OLDEST: [i64; 4] = [30, 59, 49, 30];
-/// Of the tokens at Facebook this many a tenant may be used for acquisition, and are asked after every day.
-const ALLOWED: usize = 1;
+/// So long ago the oldest was connected, in days, of those that search for posts: they live through the simulation.
+const OLDEST_ACQUIRING: i64 = 14;
+/// A token that may be used is asked after every so many hours.
+const ASKED_EVERY: i64 = 20;
 
 /// A kind of token, and how one was when it was new.
 struct Model {
@@ -82,17 +84,19 @@ pub(super) async fn load(world: &World, tokens: usize, mut progress: impl FnMut(
             row.insert("email".to_owned(), text(&format!("{name}@{id}.example")));
             rows.push(row);
         }
-        for (model, ((mix, oldest), nth)) in models.iter().zip(MIX.into_iter().zip(OLDEST).zip(0..)) {
+        for (model, (mix, oldest)) in models.iter().zip(MIX.into_iter().zip(OLDEST)) {
             let owners: Vec<_> = (0..mix).map(|person| format!("p{person}")).collect();
             rows.push(profile(model, &id, &owners));
             for (person, owner) in owners.iter().enumerate() {
-                // spread evenly over all ages: the golden ratio never meets itself
-                let place = (tenant * mix + person) as f64 * 0.618_033_988_749_895 + f64::from(nth) * 0.25;
-                let age = SignedDuration::from_hours(24 * oldest).mul_f64(place.fract());
-                let allowed = model.network == Network::Facebook && person < ALLOWED;
+                // one token at Facebook in each tenant may be used for acquisition, and is asked after every day
+                let acquires = model.network == Network::Facebook && person == 0;
+                let (spread, oldest) = if acquires { (1, OLDEST_ACQUIRING) } else { (mix, oldest) };
+                // evenly over all ages
+                let place = (tenant * spread + person % spread) as f64 / (tokens / TENANT * spread) as f64;
+                let age = SignedDuration::from_hours(24 * oldest).mul_f64(place);
                 let mut token = aged(&model.token, owner, now - age, now);
-                token.allow.search_acquisition = allowed;
-                token.check_at = allowed.then(|| now + SignedDuration::from_hours(20).mul_f64(place.fract()));
+                token.allow.search_acquisition = acquires;
+                token.check_at = acquires.then(|| now + SignedDuration::from_hours(ASKED_EVERY).mul_f64(place));
                 let credentials = world.sandbox.networks();
                 let credentials = credentials
                     .consented(model.network.name(), model.account, &token.app, &token.scopes, now - age)
