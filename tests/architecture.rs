@@ -9,8 +9,8 @@ use std::{
 
 use sandbox::template::{Function, Statement, Template};
 
-const FUNCTIONS: [&str; 7] =
-    ["authorizer", "expiry-sweep", "leases", "oauth-callback", "oauth-start", "spill-reader", "tokens"];
+const FUNCTIONS: [&str; 8] =
+    ["authorizer", "console", "expiry-sweep", "leases", "oauth-callback", "oauth-start", "spill-reader", "tokens"];
 
 /// The modules of `shared` that do no I/O, and what they can do without.
 const PURE: [&str; 13] = [
@@ -20,7 +20,14 @@ const PURE: [&str; 13] = [
 const IMPURE: [&str; 5] = ["aws_config", "aws_sdk_", "reqwest", "tokio", "std::fs"];
 
 /// What can be called by anybody on the internet.
-const PUBLIC_ROUTES: [&str; 3] = ["GET /oauth/callback/{network}", "GET /oauth/start", "GET /openapi.json"];
+const PUBLIC_ROUTES: [&str; 6] = [
+    "GET /console",
+    "GET /console/assets/{release}/{file}",
+    "GET /console/configuration.json",
+    "GET /oauth/callback/{network}",
+    "GET /oauth/start",
+    "GET /openapi.json",
+];
 
 /// What a function holds, and what it is given for that: variables of its environment, resources of its role (with the
 /// action, where others have another use for the resource).

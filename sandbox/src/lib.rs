@@ -47,7 +47,7 @@ use crate::{
     faults::{Faults, Faulty},
     functions::{Environment, Functions},
     gateway::{Gateway, Invocation},
-    issuer::{AUDIENCE, Issuer},
+    issuer::{AUDIENCE, CONSOLE, Issuer},
     live::LiveApp,
     networks::{App, Network, Networks},
     poller::Poller,
@@ -143,7 +143,8 @@ impl Sandbox {
             senders: vec![SENDER.to_owned()],
         };
         let cloud = Cloud::start(aws, cloud).await?;
-        let options = networks::Options { dir: data, clock: clock.clock(), faults: faults.clone(), apps };
+        let console = format!("{url}/console");
+        let options = networks::Options { dir: data, clock: clock.clock(), faults: faults.clone(), apps, console };
         let networks = Networks::start(networks, options)?;
 
         let template = Template::deployed();
@@ -391,10 +392,13 @@ fn environment(
         ("STAGE", "sandbox".to_owned()),
         ("PUBLIC_URL", url.to_owned()),
         ("RETURN_URLS", format!("{url}/,{url}/console")),
-        ("REAUTHENTICATE_URL", format!("{url}/reauthenticate")),
+        ("REAUTHENTICATE_URL", format!("{url}/console")),
         ("MAIL_FROM", SENDER.to_owned()),
         ("OIDC_ISSUER", issuer.url().to_owned()),
         ("OIDC_AUDIENCE", AUDIENCE.to_owned()),
+        ("OIDC_TOKEN_ORIGIN", networks_url.to_owned()),
+        ("CONSOLE_CLIENT_ID", CONSOLE.to_owned()),
+        ("CONSOLE_SCOPE", "openid".to_owned()),
         ("TENANT_CLAIM", "tenant".to_owned()),
         ("ROLES_CLAIM", "roles".to_owned()),
         ("GROUPS_CLAIM", "groups".to_owned()),
