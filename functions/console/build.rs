@@ -15,23 +15,22 @@ const RELEASE: &str = "{release}";
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=assets");
     let out = PathBuf::from(env::var("OUT_DIR")?);
-    let entries = fs::read_dir("assets")?.collect::<Result<Vec<_>, _>>()?;
-    let mut names = entries.into_iter().map(|entry| entry.file_name().into_string()).collect::<Result<Vec<_>, _>>();
-    let names = names.as_mut().map_err(|name| format!("{} is no name for an asset", name.display()))?;
+    let mut names = Vec::new();
+    for entry in fs::read_dir("assets")? {
+        let name = entry?.file_name().into_string();
+        names.push(name.map_err(|name| format!("{} is no name for an asset", name.display()))?);
+    }
     names.sort();
 
     let mut hash = Sha256::new();
-    for name in &*names {
+    for name in &names {
         hash.update(name);
         hash.update(fs::read(format!("assets/{name}"))?);
     }
-    let mut release = String::new();
-    for byte in hash.finalize().iter().take(8) {
-        write!(release, "{byte:02x}")?;
-    }
+    let release = hex::encode(&hash.finalize()[..8]);
 
     let mut assets = String::new();
-    for name in &*names {
+    for name in &names {
         let mut content = fs::read(format!("assets/{name}"))?;
         if name == "index.html" {
             content = String::from_utf8(content)?.replace(RELEASE, &release).into();
@@ -40,12 +39,9 @@ fn main() -> Result<(), Box<dyn Error>> {
         compressed.write_all(&content)?;
         fs::write(out.join(name), content)?;
         fs::write(out.join(format!("{name}.gz")), compressed.finish()?)?;
-        writeln!(
-            assets,
-            "Asset {{ name: {name:?}, plain: include_bytes!({:?}), compressed: include_bytes!({:?}) }},",
-            out.join(name),
-            out.join(format!("{name}.gz")),
-        )?;
+        let included = |file: &str| format!("include_bytes!(concat!(env!(\"OUT_DIR\"), \"/{file}\"))");
+        let (plain, compressed) = (included(name), included(&format!("{name}.gz")));
+        writeln!(assets, "    Asset {{ name: {name:?}, plain: {plain}, compressed: {compressed} }},")?;
     }
     let embedded =
         format!("pub(super) const RELEASE: &str = {release:?};\npub(super) const ASSETS: &[Asset] = &[\n{assets}];\n");

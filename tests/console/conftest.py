@@ -138,6 +138,11 @@ class Person:
         self.page.get_by_role(role, name=name).first.click()
         return self
 
+    def confirm(self, name):
+        """Answers a dialog."""
+        self.page.get_by_role("dialog").get_by_role("button", name=name).click()
+        return self
+
     def sees(self, *texts):
         for text in texts:
             expect(self.page.get_by_text(text).locator("visible=true").first).to_be_visible()

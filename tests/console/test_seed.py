@@ -86,7 +86,7 @@ def test_delete_a_token_and_be_warned_that_it_was_the_last(sandbox, visitor):
     alice = visitor().sign_in("alice")
     select(alice, "News Desk").click("Delete your token…")
     alice.sees("This is the last valid token for private messages of News Desk.").picture("seed-delete-token", full=False)
-    alice.click("Delete the token").sees("The token is deleted.", "It is revoked at the network, too.").picture("seed-token-deleted")
+    alice.confirm("Delete the token").sees("The token is deleted.", "It is revoked at the network, too.").picture("seed-token-deleted")
     [profile] = sandbox.api("alice", "GET", "profiles")["items"]
     assert profile["tokens"] == []
 

@@ -7,7 +7,7 @@ import { html, nothing, render } from './lit-html.js';
 import * as session from './session.js';
 import * as store from './store.js';
 import { may } from './policy.js';
-import { trouble } from './ui.js';
+import { hush, trouble } from './ui.js';
 import { words } from './words.js';
 import * as profiles from './profiles.js';
 import * as connect from './connect.js';
@@ -55,6 +55,7 @@ function read(hash) {
 function go() {
   const before = route;
   route = read(location.hash);
+  if (before) hush();
   const isNew = before?.name !== route.name;
   document.title = `${route.title} · Tokenward`;
   route.page.enter?.(...route.rest);

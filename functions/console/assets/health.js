@@ -53,7 +53,7 @@ function acquisition() {
       <div class="cards">${health.networks.map(({ network, acquisition: colour, valid_tokens, detail, own_app }) => html`
         <article class="tile" data-tone=${COLOURS[colour].tone}>
           <header>${mark(network)}<h3>${NETWORKS[network].title}</h3>${badge(COLOURS[colour])}</header>
-          <p>${valid_tokens === 1 ? 'One token works and is allowed.' : `${valid_tokens} tokens work and are allowed.`}</p>
+          <p>${valid_tokens === 0 ? 'No token works and is allowed.' : valid_tokens === 1 ? 'One token works and is allowed.' : `${valid_tokens} tokens work and are allowed.`}</p>
           ${detail ? html`<p>${detail}</p>` : nothing}
           ${own_app === null ? nothing : html`<p class="soft">${own_app
             ? 'They come from an app that is for acquisition alone: they could not write even if they leaked.'

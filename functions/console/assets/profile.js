@@ -145,7 +145,7 @@ function toggle(token, name) {
         <legend>${title}</legend>
         <label class="tick"><input type="checkbox" name=${name} .checked=${ticked} @change=${tick}> Allow</label>
         <p class="soft">${ticked ? on : off}</p>
-        <button class="main" ?disabled=${ticked === saved}>Save</button>
+        <button class=${ticked === saved ? '' : 'main'}>Save</button>
       </fieldset>
     </form>`;
 }
@@ -225,7 +225,8 @@ const destroy = () => ask({
   verb: 'Delete the profile',
   act: async () => {
     const deleted = await api.remove(api.path('profiles', profile.id));
-    say(outcome(`${profile.name} is deleted.`, deleted), deleted.warnings.length ? 'soon' : 'good');
+    const told = outcome(`${profile.name} is deleted.`, deleted);
+    addEventListener('hashchange', () => say(told, deleted.warnings.length ? 'soon' : 'good'), { once: true });
     id = profile = undefined;
     store.forget();
     location.hash = '#/profiles';

@@ -21,9 +21,10 @@ export const atClock = (instant) => clock.format(new Date(instant));
 /** Days until an instant, a begun day counted as one; negative when it is over. */
 export const daysUntil = (instant) => Math.ceil((Date.parse(instant) - now()) / DAY);
 
-/** "in 12 days", "3 hours ago". */
+/** "in 12 days", "3 hours ago"; days ahead are counted as `daysUntil` does. */
 export function fromNow(instant) {
   const away = Date.parse(instant) - now();
+  if (away >= DAY) return relative.format(daysUntil(instant), 'day');
   for (const [unit, length] of [['day', DAY], ['hour', DAY / 24], ['minute', 60_000]]) {
     if (Math.abs(away) >= length || unit === 'minute') return relative.format(Math.trunc(away / length), unit);
   }

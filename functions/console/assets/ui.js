@@ -23,15 +23,15 @@ export const mark = (network) =>
 
 export const time = (instant) => html`<time datetime=${instant} title=${at(instant)}>${fromNow(instant)}</time>`;
 
-/** A refusal in the API's own words; `again` is what to do about it. */
-export const trouble = (refusal, again) => html`
+/** A refusal in the API's own words; `again` is what to do about it. That a session is over, the frame says. */
+export const trouble = (refusal, again) => (refusal.code === 'session_over' ? nothing : html`
   <section class="note" data-tone="bad" role="alert">
     <h2>${refusal.title ?? 'Something went wrong'}</h2>
     <p>${refusal.detail ?? refusal.message}</p>
     ${refusal.retryAfter ? html`<p>It is worth another try in ${wait(refusal.retryAfter)}.</p>` : nothing}
     ${again ? html`<p><button type="button" @click=${again}>Try again</button></p>` : nothing}
     ${refusal.code ? html`<p class="soft">Code: <code>${refusal.code}</code></p>` : nothing}
-  </section>`;
+  </section>`);
 
 export const loading = (what) => html`<div class="skeleton" role="status" aria-label=${what}><i></i><i></i><i></i></div>`;
 
@@ -44,11 +44,14 @@ export const isWeb = (address) => {
   }
 };
 
+/** Takes away what was said, because another page is shown. */
+export const hush = () => render(nothing, document.getElementById('said'));
+
 /** Says what was done, where everybody hears it. */
 export function say(text, tone = 'good') {
   const box = document.getElementById('said');
   render(html`<div class="toast" data-tone=${tone}><p>${text}</p>
-    <button type="button" class="quiet" aria-label="Put aside" @click=${() => render(nothing, box)}>✕</button></div>`, box);
+    <button type="button" class="quiet" aria-label="Put aside" @click=${hush}>✕</button></div>`, box);
 }
 
 /**
@@ -85,18 +88,18 @@ export function ask({ title, body, verb, danger = true, act }) {
   dialog.showModal();
 }
 
-/** Runs what a form does, with its buttons at rest meanwhile; what is refused goes to `refused`. */
+/** Runs what a form does, once at a time; what is refused goes to `refused`. */
 export async function submit(event, act, refused) {
   event.preventDefault();
-  const buttons = event.target.querySelectorAll('button');
-  const before = [...buttons].map((button) => button.disabled);
-  buttons.forEach((button) => { button.disabled = true; });
+  const form = event.target;
+  if (form.ariaBusy === 'true') return;
+  form.ariaBusy = 'true';
   try {
-    await act(new FormData(event.target));
+    await act(new FormData(form));
     refused(undefined);
   } catch (refusal) {
     refused(refusal);
   } finally {
-    buttons.forEach((button, at) => { button.disabled = before[at]; });
+    form.ariaBusy = null;
   }
 }

@@ -3,6 +3,7 @@ use std::{collections::BTreeSet, fs};
 use axum::body::Body;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
+use sha2::{Digest as _, Sha256};
 use tower::ServiceExt as _;
 
 use super::*;
@@ -118,7 +119,7 @@ fn every_module_that_is_imported_is_there_and_the_page_announces_it() {
     for link in page.split("rel=\"modulepreload\" href=\"").skip(1) {
         announced.insert(link.split('"').next().unwrap().rsplit('/').next().unwrap());
     }
-    for asset in embedded::ASSETS.iter().filter(|asset| asset.name.ends_with(".js")) {
+    for asset in embedded::ASSETS.iter().filter(|asset| asset.content_type().starts_with("text/javascript")) {
         for import in text(asset).lines().filter(|line| line.starts_with("import ") || line.starts_with("} from ")) {
             let Some(name) = import.split("'./").nth(1).and_then(|rest| rest.split('\'').next()) else { continue };
             assert!(find(name).is_ok(), "{} imports {name}", asset.name);
@@ -159,11 +160,7 @@ const VENDORED: [(&str, &str, &str, &str); 2] = [
 fn what_is_other_peoples_is_as_they_published_it() {
     let noted = fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/VENDORED.md")).unwrap();
     for (name, package, file, expected) in VENDORED {
-        let digest: String =
-            sha2::Digest::finalize(<sha2::Sha256 as sha2::Digest>::new_with_prefix(find(name).unwrap().plain))
-                .iter()
-                .map(|byte| format!("{byte:02x}"))
-                .collect();
+        let digest = hex::encode(Sha256::digest(find(name).unwrap().plain));
         assert_eq!(digest, expected, "{name}");
         for word in [name, package, file, expected] {
             assert!(noted.contains(word), "VENDORED.md says nothing of {word}");
