@@ -149,7 +149,7 @@ class Person:
         return self
 
     def heads(self, title):
-        expect(self.page.get_by_role("heading", name=title).first).to_be_visible()
+        expect(self.page.get_by_role("heading", name=title, exact=True).first).to_be_visible()
         return self
 
     def add(self, label):

@@ -147,7 +147,11 @@ const signIn = (place) => outside(html`
 
 const failed = (error, place) => outside(html`
   <h1>Signing in did not work</h1>
-  ${trouble({ title: 'The identity provider was not reached, or its answer was not accepted', detail: error.message }, () => begin({ place }))}`);
+  ${trouble({
+    title: 'The identity provider was not reached, or its answer was not accepted',
+    detail: error instanceof session.SignInError ? error.message : 'Nobody is signed in. Look after your connection and try again; if it stays like this, tell your operator what is written below.',
+    code: error instanceof session.SignInError ? undefined : error.code ?? error.message,
+  }, () => begin({ place }))}`);
 
 async function begin(arrival) {
   const { place } = arrival;

@@ -111,7 +111,7 @@ const facts = (token) => html`
   ${token.cooling_until ? html`<p>The network limits it. It is used again ${time(token.cooling_until)}.</p>` : nothing}
   <dl>
     <dt>A person is needed</dt>
-    <dd>${token.expires_at ? html`${time(token.expires_at)} <span class="soft">(${onDate(token.expires_at)})</span>` : 'not as long as it is renewed'}</dd>
+    <dd>${['expired', 'needs_reauth'].includes(token.state) ? 'now' : token.expires_at ? html`${time(token.expires_at)} <span class="soft">(${onDate(token.expires_at)})</span>` : 'not as long as it is renewed'}</dd>
     <dt>Signed in</dt><dd>${at(token.connected_at)}</dd>
     <dt>Uses</dt>
     <dd><ul class="uses">${Object.entries(token.uses).map(([name, readiness]) =>

@@ -139,7 +139,10 @@ export async function signInAgain() {
   channel.close();
   const before = current.person.subject;
   await redeem(new URLSearchParams(query), made);
-  if (current.person.subject !== before) location.reload(); // somebody else sees nothing of this person's
+  if (current.person.subject !== before) {
+    location.reload(); // somebody else sees nothing of this person's
+    await new Promise(() => {});
+  }
   tell();
 }
 

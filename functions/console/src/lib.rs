@@ -73,8 +73,8 @@ impl Console {
     pub fn new(sign_in: &SignIn) -> Result<Self, BadProvider> {
         let SignIn { issuer, token_origin, client_id, scope, roles_claim, groups_claim } = sign_in;
         let mut reached = origin(issuer)?;
-        if let Some(other) = token_origin {
-            reached = format!("{reached} {}", origin(other)?);
+        if let Some(other) = token_origin.as_deref().map(origin).transpose()?.filter(|other| *other != reached) {
+            reached = format!("{reached} {other}");
         }
         // lit-html writes its constant templates, and nothing else, through the one policy that is named here
         let policy = format!(

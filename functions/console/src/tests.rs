@@ -1,9 +1,13 @@
-use std::{collections::BTreeSet, fs};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+};
 
 use axum::body::Body;
 use http::{Request, StatusCode};
 use http_body_util::BodyExt as _;
 use sha2::{Digest as _, Sha256};
+use shared::access::{Operation, Person, Relation, Role};
 use tower::ServiceExt as _;
 
 use super::*;
@@ -136,6 +140,54 @@ fn nothing_is_loaded_from_elsewhere() {
         }
         let lines = text(asset).lines().count();
         assert!(lines < 500, "{} has {lines} lines", asset.name);
+    }
+}
+
+/// The words in quotes.
+fn quoted(text: &str) -> BTreeSet<&str> {
+    text.split('\'').skip(1).step_by(2).collect()
+}
+
+#[test]
+fn the_page_offers_what_the_policy_allows_and_nothing_else() {
+    let source = text(find("policy.js").unwrap());
+    let lists: BTreeMap<&str, BTreeSet<&str>> = source
+        .lines()
+        .filter_map(|line| line.strip_prefix("const ")?.split_once(" = ["))
+        .map(|(name, list)| (name, quoted(list)))
+        .collect();
+    let (subject, groups) = ("alice".parse().unwrap(), BTreeSet::new());
+    for (name, operation) in [
+        ("see", Operation::See),
+        ("connect", Operation::Connect),
+        ("change_token", Operation::ChangeToken),
+        ("share", Operation::Share),
+        ("give_up", Operation::GiveUp),
+        ("delete_profile", Operation::DeleteProfile),
+        ("create_rule", Operation::CreateRule),
+        ("change_rule", Operation::ChangeRule),
+        ("remove_user", Operation::RemoveUser),
+        ("administer", Operation::Administer),
+    ] {
+        let row = source.lines().find_map(|line| line.trim().strip_prefix(name)?.strip_prefix(": {"));
+        let row = row.unwrap_or_else(|| panic!("the table has no row {name}"));
+        for (column, relation) in [
+            ("owner", Relation::Owner),
+            ("sharee", Relation::Sharee),
+            ("stranger", Relation::Stranger),
+            ("unowned", Relation::Unowned),
+        ] {
+            let cell = row.split(&format!("{column}: ")).nth(1).unwrap_or_default();
+            let offered = match cell.strip_prefix('[').and_then(|list| list.split(']').next()) {
+                Some(list) => quoted(list),
+                None => lists.get(cell.split([',', ' ']).next().unwrap_or_default()).cloned().unwrap_or_default(),
+            };
+            for role in Role::ALL {
+                let person = Person { subject: &subject, roles: &BTreeSet::from([role]), groups: &groups };
+                let allowed = person.may(operation, relation);
+                assert_eq!(offered.contains(role.as_str()), allowed, "{role:?} {name} {column}");
+            }
+        }
     }
 }
 

@@ -91,7 +91,7 @@ fn start(parts: &Parts, told: &Markup) -> Markup {
         ol.steps {
             li { h2 { "Open the console and be somebody" }
                 p { "Two organisations, every role, at an identity provider that asks for a name alone. Alice may connect accounts; "
-                    "Carol may only look; Dora administers. " a.main href="/console" { "Open the console" } } }
+                    "Carol may only look; Dora administers. " a href="/console" { "Open the console" } } }
             li { h2 { "Connect an account" }
                 p { "The network is another site, " code { (parts.networks_url) } ", with a consent page of its own. You come back "
                     "to the console, which shows what can be done now, and the switches that an owner must turn on." } }
