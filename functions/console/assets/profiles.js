@@ -8,7 +8,7 @@ import { may } from './policy.js';
 import { Rows } from './rows.js';
 import { badge, face, loading, trouble } from './ui.js';
 import { daysUntil, fromNow, onDate } from './time.js';
-import { KINDS, NETWORKS, PROFILE_STATES } from './words.js';
+import { KINDS, NETWORKS, PROFILE_STATES, STATES } from './words.js';
 
 let update;
 let name = 'owned';
@@ -41,9 +41,9 @@ export function standing(profile) {
   const { tone, title } = PROFILE_STATES[profile.state];
   const mine = profile.tokens.filter((token) => token.owner === session.person().subject);
   const dead = mine.find((token) => ['expired', 'needs_reauth'].includes(token.state));
-  if (dead) return { tone: tone === 'good' ? 'soon' : tone, title: profile.state === 'invalid' ? 'Sign in again' : title };
+  if (dead && profile.state !== 'valid_not_mine') return { tone: tone === 'good' ? 'soon' : tone, title: STATES.needs_reauth.title };
   const ending = profile.tokens.find((token) => token.state === 'expiring');
-  if (tone === 'good' && ending) return { tone: 'soon', title: 'Ends soon' };
+  if (tone === 'good' && ending) return { tone: 'soon', title: STATES.expiring.title };
   return { tone, title };
 }
 

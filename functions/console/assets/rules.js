@@ -24,6 +24,7 @@ export async function load() {
   try {
     for await (const page of api.pages('rules')) read.push(...page);
     [items, refusal] = [read, undefined];
+    if (items.some(({ profile_ids }) => profile_ids)) store.list('all'); // their names
   } catch (reason) {
     refusal = reason;
   }

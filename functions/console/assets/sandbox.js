@@ -30,16 +30,20 @@ async function look() {
 export async function start(frame) {
   update = frame;
   await look();
+  told = history.state?.told ?? '';
+  history.replaceState({ ...history.state, told: undefined }, '');
   return { template };
 }
 
+/** Lets time pass. No access token outlives it, so the page comes anew, and with it what is to be told. */
 async function later(days) {
   told = 'Time passes…';
   update();
   await knock('clock', 'POST', { advance_seconds: days * 86_400 });
   const swept = await knock('tick', 'POST', { function: 'expiry-sweep' });
-  told = `${days === 1 ? 'A day' : `${days} days`} later. The sweep warned ${swept.warned ?? 0} and mailed ${swept.mailed ?? 0}.`;
-  await look();
+  const passed = `${days === 1 ? 'A day' : `${days} days`} later. The sweep warned ${swept.warned ?? 0} and mailed ${swept.mailed ?? 0}.`;
+  history.replaceState({ ...history.state, told: passed }, '');
+  location.reload();
 }
 
 const put = (event) => {

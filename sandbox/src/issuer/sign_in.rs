@@ -163,11 +163,6 @@ impl Issuer {
         self.desk().sessions.get(&session(headers)?).copied()
     }
 
-    /// Ends every session, as an identity provider's administrator may.
-    pub fn end_sessions(&self) {
-        self.desk().sessions.clear();
-    }
-
     /// What is wrong with a request: told on a page while nobody knows where to send the browser, then to the client.
     fn refuse(&self, asked: &Asked) -> Option<Response> {
         if asked.client_id != CONSOLE || asked.redirect_uri != self.console {
