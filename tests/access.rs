@@ -8,7 +8,7 @@ use sandbox::template::Template;
 use serde_json::{Value, json};
 use shared::{
     access::{Caller, Role},
-    store::{Shards, profiles::Vault, users::User},
+    store::{Spread, profiles::Vault, users::User},
 };
 
 use crate::{
@@ -342,7 +342,7 @@ async fn a_persons_requests_are_remembered_with_one_write_an_hour() {
     let world = World::start().await;
     let alice = world.person("alice");
     let known = async || {
-        let vault = Vault::new(world.sandbox.aws_config(), "Vault", Shards::new(4));
+        let vault = Vault::new(world.sandbox.aws_config(), "Vault", Spread::new(4, 0));
         vault.user(&"acme".parse().unwrap(), &"alice".parse().unwrap(), true).await.unwrap()
     };
     assert!(!known().await.interacts(world.sandbox.clock().now()), "nobody has seen her");
@@ -377,7 +377,7 @@ async fn a_persons_requests_are_remembered_with_one_write_an_hour() {
 async fn a_removal_is_not_forgotten_over_a_request_that_was_under_way() {
     let world = World::start().await;
     world.person("alice").get("/v1/profiles").await.expect(200);
-    let vault = Vault::new(world.sandbox.aws_config(), "Vault", Shards::new(4));
+    let vault = Vault::new(world.sandbox.aws_config(), "Vault", Spread::new(4, 0));
     let now = world.sandbox.clock().now();
     let caller = Caller {
         tenant: "acme".parse().unwrap(),

@@ -32,9 +32,9 @@ use shared::{
     seal::Sealed,
     secret::{LinkSecret, SecretHash, SessionId},
     store::{
-        Shards, StoreError,
+        Spread, StoreError,
         flows::{Departure, Flows, Revocation},
-        profiles::{Attached, Held, TokenKey, Vault},
+        profiles::{Attached, DueRow, Held, TokenKey, Vault},
     },
     token::{Allow, State, Token, TokenId},
 };
@@ -73,6 +73,11 @@ fn some_hash() -> SecretHash {
     SecretHash::of(&Random::system().token())
 }
 
+/// A token's row as the index leads to it.
+fn due_token(key: &TokenKey) -> (TenantId, DueRow) {
+    (key.tenant.clone(), DueRow::Token(key.profile.clone(), key.token.clone()))
+}
+
 /// The tables of one engine, through our adapters.
 pub(crate) struct Store {
     pub(crate) vault: Vault,
@@ -85,10 +90,13 @@ impl Store {
     }
 
     fn sharded(engine: &Engine, shards: u16) -> Self {
-        let shards = Shards::new(shards);
+        Self::spread(engine, Spread::new(shards, 0))
+    }
+
+    fn spread(engine: &Engine, spread: Spread) -> Self {
         Self {
-            vault: Vault::new(&engine.sdk, &engine.table("Vault"), shards),
-            flows: Flows::new(&engine.sdk, &engine.table("Flows"), shards),
+            vault: Vault::new(&engine.sdk, &engine.table("Vault"), spread),
+            flows: Flows::new(&engine.sdk, &engine.table("Flows"), spread),
         }
     }
 

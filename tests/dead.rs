@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use shared::{
     settings::Settings,
     store::{
-        Shards, StoreError,
+        Spread, StoreError,
         profiles::{TokenKey, Vault},
     },
     token::{Aged, Happening, Reason, Step, Token},
@@ -27,7 +27,7 @@ async fn connected() -> (World, Person) {
 
 /// A token's row as somebody reads it.
 async fn read(world: &World, (profile, token): (&str, &str)) -> (Vault, TokenKey, Token) {
-    let vault = Vault::new(world.sandbox.aws_config(), "Vault", Shards::new(4));
+    let vault = Vault::new(world.sandbox.aws_config(), "Vault", Spread::new(4, 0));
     let [tenant, profile, token] = ["acme", profile, token];
     let key =
         TokenKey { tenant: tenant.parse().unwrap(), profile: profile.parse().unwrap(), token: token.parse().unwrap() };

@@ -3,7 +3,7 @@
 //! `events/expected.json` says what the answer to each holds at least. They are written for a sandbox on its usual port
 //! in which alice has connected three profiles, and the word `ACCESS_TOKEN` stands for hers; the authorizer alone reads
 //! it. The same files go through the Lambda runtime interface emulator with the release binaries (`tests/rie/run.py`),
-//! and `sam local invoke` takes them too.
+//! and through `sam local invoke` in containers (`tests/sam/invoke.py`).
 
 use std::{
     collections::{BTreeMap, BTreeSet},

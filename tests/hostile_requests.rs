@@ -175,8 +175,8 @@ async fn nothing_from_outside_forges_a_log_line_or_a_header() {
     let log = Log::default();
     let writer = log.clone();
     // with a single subscriber in the process, a place that another thread logs from first would stay silent here
-    let _another = Dispatch::new(shared::edge::subscriber(io::sink));
-    let _guard = tracing::subscriber::set_default(shared::edge::subscriber(move || writer.clone()));
+    let _another = Dispatch::new(shared::edge::subscriber("test".to_owned(), io::sink));
+    let _guard = tracing::subscriber::set_default(shared::edge::subscriber("test".to_owned(), move || writer.clone()));
 
     let estate = Estate::new().await;
     let world = &estate.world;

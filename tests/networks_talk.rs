@@ -28,6 +28,7 @@ pub(crate) fn app(network: Network) -> App {
         network,
         client_id: "app-1".to_owned(),
         client_secret: "app-secret".into(),
+        consumer_secret: None,
         graph_version: "v26.0".to_owned(),
         tokens: TokenKind::ALL.to_vec(),
     }

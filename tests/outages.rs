@@ -4,7 +4,7 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 use shared::{
     access::{Subject, TenantId},
-    store::{Shards, profiles::Vault},
+    store::{Spread, profiles::Vault},
 };
 use tokio::task::JoinSet;
 use url::Url;
@@ -64,7 +64,7 @@ impl Underway {
 #[tokio::test]
 async fn an_outage_that_one_client_meets_takes_no_repetition_away_from_others() {
     let world = World::start().await;
-    let vault = || Vault::new(world.sandbox.aws_config(), "Vault", Shards::new(1));
+    let vault = || Vault::new(world.sandbox.aws_config(), "Vault", Spread::new(1, 0));
     let (acme, nobody): (TenantId, Subject) = ("acme".parse().unwrap(), "nobody".parse().unwrap());
     let failing = json!({ "target": "dynamodb/GetItem", "mode": "status", "status": 500, "times": 100_000 });
     world.fault(failing.clone()).await;

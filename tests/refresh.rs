@@ -16,7 +16,7 @@ use shared::{
     refresh::Refresher,
     spill::Spill,
     store::{
-        Shards,
+        Spread,
         profiles::{Held, TokenKey, Vault},
     },
 };
@@ -110,7 +110,7 @@ impl Desk {
     }
 
     fn vault(&self) -> Vault {
-        Vault::new(self.world.sandbox.aws_config(), "Vault", Shards::new(4))
+        Vault::new(self.world.sandbox.aws_config(), "Vault", Spread::new(4, 0))
     }
 
     /// The token as it is stored.

@@ -161,8 +161,9 @@ impl World {
             faults: faults.clone(),
             secrets: [].into(),
             senders: Vec::new(),
+            configuration_sets: Vec::new(),
         };
-        let cloud = Cloud::start(listener, options).await.unwrap();
+        let (cloud, _) = Cloud::start(listener, options).await.unwrap();
         let world = Self { cloud, sdk, faults, seconds, kms_requests: KmsRequests::default() };
         Template::deployed().create_tables(&world.dynamodb(), "").await.unwrap();
         world

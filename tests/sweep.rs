@@ -11,6 +11,7 @@ use tokio::task::JoinSet;
 
 use crate::support::{Person, Row, World, minutes};
 
+pub(crate) mod errands;
 mod faults;
 mod ladder;
 mod letters;

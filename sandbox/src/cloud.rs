@@ -15,7 +15,7 @@
 //! # use sandbox::{cloud::{Cloud, CloudOptions}, data::DataDir, faults::Faults};
 //! # async fn example() -> std::io::Result<()> {
 //! let listener = tokio::net::TcpListener::bind("127.0.0.1:8789").await?;
-//! let cloud = Cloud::start(
+//! let (cloud, _mail_events) = Cloud::start(
 //!     listener,
 //!     CloudOptions {
 //!         dir: DataDir::memory(),
@@ -23,6 +23,7 @@
 //!         faults: Faults::default(),
 //!         secrets: [("tokenward/apps".to_owned(), r#"{"x":"…"}"#.into())].into(),
 //!         senders: vec!["tokenward@example.com".to_owned()],
+//!         configuration_sets: vec!["tokenward".to_owned()],
 //!     },
 //! )
 //! .await?;
@@ -57,7 +58,7 @@ use secrecy::SecretString;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 use shared::clock::Clock;
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::{net::TcpListener, sync::mpsc, task::JoinSet};
 
 use self::{dynamodb::DynamoDb, kms::Kms, secrets_manager::SecretsManager, ses::Ses, sqs::Sqs};
 use crate::{
@@ -87,6 +88,8 @@ pub struct CloudOptions {
     pub secrets: BTreeMap<String, SecretString>,
     /// The addresses that SES has verified as senders.
     pub senders: Vec<String>,
+    /// The configuration sets of SES: what becomes of mails that name one is told to the event bus.
+    pub configuration_sets: Vec<String>,
 }
 
 /// The running cloud; it stops when it is dropped.
@@ -99,15 +102,19 @@ pub struct Cloud {
 }
 
 impl Cloud {
-    /// Serves the AWS protocols on `listener`.
+    /// Serves the AWS protocols on `listener`; what SES tells the event bus comes out beside the cloud.
     ///
     /// # Errors
     /// When what an earlier run left in the directory cannot be opened.
-    pub async fn start(listener: TcpListener, options: CloudOptions) -> io::Result<Self> {
-        let CloudOptions { dir, clock, faults, secrets, senders } = options;
+    pub async fn start(
+        listener: TcpListener,
+        options: CloudOptions,
+    ) -> io::Result<(Self, mpsc::UnboundedReceiver<Value>)> {
+        let CloudOptions { dir, clock, faults, secrets, senders, configuration_sets } = options;
+        let (bus, mail_events) = mpsc::unbounded_channel();
         let mut tasks = JoinSet::new();
         let (kms, kms_key) = Kms::open(&dir)?;
-        let ses = Ses::open(&dir, clock.clone(), &senders)?;
+        let ses = Ses::open(&dir, clock.clone(), &senders, configuration_sets, bus)?;
         let sqs = Sqs::open(&dir, clock.clone(), &Template::deployed().queues)?;
         let (dynamodb, database) = DynamoDb::start(&dir, &mut tasks).await?;
         let services = Services {
@@ -120,7 +127,7 @@ impl Cloud {
         };
         let router = Router::new().fallback(answer).layer(DefaultBodyLimit::disable()).with_state(services);
         tasks.spawn(faults::serve(listener, router, Faulty { faults, name, clock, throttled }));
-        Ok(Self { kms_key, database, ses, sqs, _tasks: tasks })
+        Ok((Self { kms_key, database, ses, sqs, _tasks: tasks }, mail_events))
     }
 
     /// Every mail sent so far, the newest last.

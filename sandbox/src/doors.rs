@@ -18,7 +18,7 @@ use http::StatusCode;
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Value, json};
 
-use crate::{Parts, faults::Fault, issuer::PEOPLE};
+use crate::{Parts, faults::Fault, issuer::PEOPLE, template::Template};
 
 /// What a fault can be put on.
 const TARGETS: &[(&str, &[&str])] = &[
@@ -28,7 +28,7 @@ const TARGETS: &[(&str, &[&str])] = &[
         &["authorize", "token", "long_lived_token", "debug_token", "me", "permissions", "accounts", "page", "posts"],
     ),
     ("instagram", &["authorize", "token", "long-lived", "refresh", "me"]),
-    ("youtube", &["authorize", "token", "revoke", "tokeninfo", "channels"]),
+    ("youtube", &["authorize", "token", "revoke", "tokeninfo", "channels", "risc-configuration", "certs"]),
     ("issuer", &["openid-configuration", "jwks", "authorize", "token", "end-session"]),
     ("dynamodb", &[]),
     ("kms", &[]),
@@ -189,16 +189,23 @@ struct Happening {
     page: Option<String>,
 }
 
-/// Answers with what the network now lists for the account.
+/// Answers with what the network now lists for the account, and how the apps took what it told them.
 async fn happen(State(parts): World, Path((network, account)): Path<(String, String)>, body: Bytes) -> Answer {
     let Happening { event, page } = read(&body)?;
     let happened = parts.networks.event_at(&network, &account, &event, page.as_deref());
     happened.map_err(|error| Refused::bad(&error))?;
-    Ok(Json(json!({ "grants": parts.networks.grants(&network, &account) })))
+    let mut told = Vec::new();
+    for message in parts.networks.messages(&network, &account, &event).map_err(|error| Refused::bad(&error))? {
+        let (path, answer) = (message.path.clone(), message.deliver(&parts.gateway).await);
+        told.push(json!({ "path": path, "status": answer.0, "body": answer.1 }));
+    }
+    Ok(Json(json!({ "grants": parts.networks.grants(&network, &account), "told": told })))
 }
 
+/// By logical id, as `sam local` takes it for `--env-vars`.
 async fn environment(State(parts): World) -> Json<Value> {
-    Json(json!(parts.environment))
+    let functions = Template::deployed().functions.iter();
+    Json(functions.map(|function| (function.logical_id.clone(), json!(parts.environment[&function.name]))).collect())
 }
 
 async fn forget_authorizations(State(parts): World) -> StatusCode {

@@ -116,8 +116,29 @@ pub struct Faults(Arc<Mutex<State>>);
 struct State {
     waiting: Vec<Fault>,
     stops: Vec<Stop>,
+    tremor: Option<Tremor>,
     calls: Vec<Call>,
     consumed: Consumed,
+}
+
+/// A fault that strikes one call in so many, of whatever target.
+#[derive(Debug)]
+struct Tremor {
+    one_in: u64,
+    modes: fn(&str) -> Option<Mode>,
+    calls: u64,
+}
+
+impl Tremor {
+    /// How this call goes wrong, if it does: as good as at random, and in every run alike.
+    fn strike(&mut self, target: &str) -> Option<Fault> {
+        let mode = (self.modes)(target)?;
+        self.calls += 1;
+        let mut mixed = self.calls.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let struck = (mixed ^ (mixed >> 27)).is_multiple_of(self.one_in);
+        struck.then(|| Fault { target: target.to_owned(), mode, times: 1, status: 500, delay_ms: 0 })
+    }
 }
 
 /// DynamoDB's capacity units, tables and indexes together.
@@ -137,6 +158,13 @@ impl Faults {
         if fault.times > 0 {
             state.waiting.push(fault);
         }
+    }
+
+    /// From now on one call in `one_in` goes wrong, as `modes` says of its target; those of which it says nothing go
+    /// well. 0 ends it.
+    pub fn shake(&self, one_in: u32, modes: fn(target: &str) -> Option<Mode>) {
+        let tremor = Tremor { one_in: one_in.into(), modes, calls: 0 };
+        self.lock().tremor = (one_in > 0).then_some(tremor);
     }
 
     /// The faults that have not struck yet.
@@ -205,6 +233,7 @@ impl Faults {
             fault.clone()
         });
         state.waiting.retain(|fault| fault.times > 0);
+        let fault = fault.or_else(|| state.tremor.as_mut()?.strike(&call.target));
         (fault, stops::next(&mut state.stops))
     }
 

@@ -12,20 +12,23 @@ use expiry_sweep::Sweep;
 use leases::{Leases, Memory};
 use oauth_callback::Callback;
 use oauth_start::Start;
+use provider_events::ProviderEvents;
 use serde_json::Value;
 use shared::{
     apps::Apps,
     clock::Clock,
     connect::ReturnUrls,
+    due::DueQueue,
     edge::{self, Fatal},
     exchange::{Endpoints, Exchange},
+    jwks::KeyRing,
     keys::{KeysConfig, TenantKeys},
     mail::Mailer,
     random::Random,
     refresh::Refresher,
     revoke::Revoker,
     spill::Spill,
-    store::{Shards, flows::Flows, profiles::Vault},
+    store::{Spread, flows::Flows, profiles::Vault},
 };
 use spill_reader::SpillReader;
 use tokens::Tokens;
@@ -41,6 +44,7 @@ pub struct Functions {
     leases: Router,
     sweep: Sweep,
     spill_reader: SpillReader,
+    events: provider_events::Function,
     authorizer: Authorizer,
     console: Router,
 }
@@ -56,6 +60,7 @@ impl Functions {
             (of("oauth-start"), of("oauth-callback"), of("tokens"), of("expiry-sweep"));
         let (leases, reader) = (of("leases"), of("spill-reader"));
         let (authorizer, console) = (of("authorizer"), of("console"));
+        let events = of("provider-events");
         let sweeping = Revoker {
             vault: sweep.vault()?,
             flows: sweep.flows()?,
@@ -65,7 +70,7 @@ impl Functions {
         };
         Ok(Self {
             start: oauth_start::routes(Start {
-                flows: Flows::new(aws, start.variable("FLOWS_TABLE")?, Shards::new(1)),
+                flows: Flows::new(aws, start.variable("FLOWS_TABLE")?, Spread::new(1, 0)),
                 keys: start.keys()?,
                 apps: start.apps()?,
                 endpoints: start.endpoints()?,
@@ -106,6 +111,15 @@ impl Functions {
                 recent: Memory::default(),
             }),
             spill_reader: SpillReader { vault: reader.vault()?, flows: reader.flows()?, clock: clock.clone() },
+            events: provider_events::Function::new(ProviderEvents {
+                vault: events.vault()?,
+                flows: events.flows()?,
+                apps: events.apps()?,
+                exchange: Exchange::new(events.endpoints()?)?,
+                google_keys: KeyRing::default(),
+                public_url: events.variable("PUBLIC_URL")?.to_owned(),
+                clock: clock.clone(),
+            }),
             sweep: Sweep {
                 refresher: Refresher::beside(
                     &sweeping,
@@ -115,7 +129,8 @@ impl Functions {
                     expiry_sweep::REFRESH_LEASE,
                 ),
                 revoker: sweeping,
-                mailer: Mailer::new(aws, sweep.variable("MAIL_FROM")?)?,
+                due: DueQueue::new(aws, sweep.variable("DUE_QUEUE")?),
+                mailer: Mailer::new(aws, sweep.variable("MAIL_FROM")?, sweep.variable("MAIL_EVENTS")?)?,
                 reauthenticate_url: sweep.variable("REAUTHENTICATE_URL")?.to_owned(),
                 return_urls: ReturnUrls::parse(sweep.variable("RETURN_URLS")?)?,
                 recent: expiry_sweep::Memory::default(),
@@ -146,6 +161,7 @@ impl Functions {
             "tokens" => edge::invoke(&self.tokens, event).await,
             "leases" => edge::invoke(&self.leases, event).await,
             "expiry-sweep" => self.sweep.invoke(event).await,
+            "provider-events" => self.events.invoke(event).await,
             "spill-reader" => self.spill_reader.invoke(event).await,
             "console" => edge::invoke(&self.console, event).await,
             "authorizer" => Ok(self.authorizer.invoke(event).await?),
@@ -178,16 +194,20 @@ impl Wiring<'_> {
         })
     }
 
-    fn shards(&self) -> Result<Shards, Fatal> {
-        Ok(Shards::new(self.variable("DUE_SHARDS")?.parse()?))
+    fn spread(&self, jitter_minutes: u16) -> Result<Spread, Fatal> {
+        Ok(Spread::new(self.variable("DUE_SHARDS")?.parse()?, jitter_minutes))
     }
 
     fn vault(&self) -> Result<Vault, Fatal> {
-        Ok(Vault::new(self.aws, self.variable("VAULT_TABLE")?, self.shards()?))
+        Ok(Vault::new(
+            self.aws,
+            self.variable("VAULT_TABLE")?,
+            self.spread(self.variable("DUE_JITTER_MINUTES")?.parse()?)?,
+        ))
     }
 
     fn flows(&self) -> Result<Flows, Fatal> {
-        Ok(Flows::new(self.aws, self.variable("FLOWS_TABLE")?, self.shards()?))
+        Ok(Flows::new(self.aws, self.variable("FLOWS_TABLE")?, self.spread(0)?))
     }
 
     fn keys(&self) -> Result<TenantKeys, Fatal> {

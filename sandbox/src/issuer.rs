@@ -173,13 +173,18 @@ impl Issuer {
         if let (Some(discovery), Value::Object(more)) = (discovery.as_object_mut(), sign_in::endpoints(&self.url)) {
             discovery.extend(more);
         }
-        let keys = self.keys.clone();
-        let jwks = move || async move { Json(keys.read(Keys::jwks)) };
+        let issuer = self.clone();
+        let jwks = async move || Json(issuer.key_set());
         Router::new()
             .route("/issuer/.well-known/openid-configuration", get(async || Json(discovery)))
             .route("/issuer/jwks", get(jwks))
             .layer(middleware::map_response(sign_in::readable))
             .merge(sign_in::routes(self))
+    }
+
+    /// The public keys of what it signs.
+    pub(crate) fn key_set(&self) -> JwkSet {
+        self.keys.read(Keys::jwks)
     }
 
     /// The target of a path below `/issuer`.

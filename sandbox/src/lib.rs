@@ -17,6 +17,7 @@
 
 pub mod clock;
 pub mod cloud;
+mod containers;
 pub mod data;
 mod doors;
 pub mod faults;
@@ -28,8 +29,14 @@ pub mod networks;
 mod pages;
 mod poller;
 pub mod template;
+mod tick;
 
-use std::{collections::BTreeMap, fmt, io, net::Ipv4Addr, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    fmt, io,
+    net::{IpAddr, Ipv4Addr},
+    sync::Arc,
+};
 
 use aws_config::{BehaviorVersion, Region, SdkConfig};
 use aws_sdk_dynamodb::config::{Credentials, SharedCredentialsProvider};
@@ -56,6 +63,7 @@ use crate::{
 
 const APPS_SECRET: &str = "tokenward/apps";
 const SENDER: &str = "tokenward@sandbox.example";
+const MAIL_EVENTS: &str = "tokenward-sandbox";
 
 /// What a sandbox is started with.
 #[derive(Clone, Debug, Default)]
@@ -66,6 +74,11 @@ pub struct Options {
     pub data: DataDir,
     /// The real apps at the networks that are reached instead of played.
     pub live: Vec<LiveApp>,
+    /// Where browsers reach the API when that is not here: the origin of another gateway in front of the functions, such
+    /// as `http://localhost:3000`.
+    pub public_url: Option<String>,
+    /// An address of this machine at which functions in containers reach the networks and the AWS protocols.
+    pub containers: Option<IpAddr>,
 }
 
 /// Why a sandbox did not start.
@@ -80,6 +93,9 @@ pub enum StartError {
     /// The port cannot be listened on for another reason.
     #[error("cannot listen on port {0}")]
     Listen(u16, #[source] io::Error),
+    /// Containers cannot be let in at this address.
+    #[error("cannot listen at {0} for containers: it has to be an address of this machine, as Docker's bridge is")]
+    Containers(IpAddr, #[source] io::Error),
     /// What an earlier run left in the data directory cannot be read.
     #[error("the data directory cannot be used")]
     Data(#[from] io::Error),
@@ -103,6 +119,7 @@ pub struct Sandbox {
 /// What doors and pages can reach.
 struct Parts {
     url: String,
+    public_url: String,
     networks_url: String,
     aws_endpoint: String,
     live: Vec<LiveApp>,
@@ -115,6 +132,7 @@ struct Parts {
     functions: Arc<Functions>,
     pollers: Vec<Arc<Poller>>,
     gateway: Gateway,
+    template: &'static Template,
 }
 
 impl Sandbox {
@@ -123,7 +141,7 @@ impl Sandbox {
     /// # Errors
     /// When a port is taken or what was kept cannot be read.
     pub async fn start(options: Options) -> Result<Self, StartError> {
-        let Options { port, data, live } = options;
+        let Options { port, data, live, public_url, containers } = options;
         let [front, networks, aws] = ports(port)?;
         let (front, front_port) = listen(front).await?;
         let (networks, networks_port) = listen(networks).await?;
@@ -131,18 +149,27 @@ impl Sandbox {
         let url = format!("http://localhost:{front_port}");
         let networks_url = format!("http://127.0.0.1:{networks_port}");
         let aws_endpoint = format!("http://127.0.0.1:{aws_port}");
+        let public_url = public_url.unwrap_or_else(|| url.clone());
+        let mut serving = JoinSet::new();
+        if let Some(address) = containers {
+            for port in [networks_port, aws_port] {
+                let relayed = containers::relay(address, port).await;
+                serving.spawn(relayed.map_err(|error| StartError::Containers(address, error))?);
+            }
+        }
 
         let clock = MovableClock::open(&data)?;
         let faults = Faults::default();
-        let apps = apps(&url);
+        let apps = apps(&public_url);
         let cloud = CloudOptions {
             dir: data.clone(),
             clock: clock.clock(),
             faults: faults.clone(),
             secrets: [(APPS_SECRET.to_owned(), document(&apps, &live))].into(),
             senders: vec![SENDER.to_owned()],
+            configuration_sets: vec![MAIL_EVENTS.to_owned()],
         };
-        let cloud = Cloud::start(aws, cloud).await?;
+        let (cloud, mut mail_events) = Cloud::start(aws, cloud).await?;
         let console = format!("{url}/console");
         let options = networks::Options { dir: data, clock: clock.clock(), faults: faults.clone(), apps, console };
         let networks = Networks::start(networks, options)?;
@@ -156,7 +183,9 @@ impl Sandbox {
             return Err(StartError::OtherVersion);
         }
         let kms_key = cloud.kms_key();
-        let environment = environment(template, &url, &networks_url, &aws_endpoint, kms_key, networks.issuer(), &live);
+        let addresses =
+            Addresses { url: &url, public_url: &public_url, networks_url: &networks_url, aws_endpoint: &aws_endpoint };
+        let environment = environment(template, &addresses, kms_key, networks.issuer(), &live);
         // making the tables is nobody's call
         faults.forget_calls();
         let functions = Functions::wire(&aws, &environment, &clock.clock()).map_err(StartError::Functions)?;
@@ -166,6 +195,7 @@ impl Sandbox {
 
         let parts = Arc::new(Parts {
             url,
+            public_url,
             networks_url,
             aws_endpoint,
             live,
@@ -178,6 +208,7 @@ impl Sandbox {
             functions,
             pollers,
             gateway,
+            template,
         });
         let router = parts.gateway.routes().merge(doors::routes(&parts)).merge(pages::routes(&parts));
         let unstruck = Faulty {
@@ -186,8 +217,16 @@ impl Sandbox {
             clock: parts.clock.clock(),
             throttled: |_, _| StatusCode::TOO_MANY_REQUESTS.into_response(),
         };
-        let mut serving = JoinSet::new();
         serving.spawn(faults::serve(front, router, unstruck));
+        let functions = Arc::clone(&parts.functions);
+        serving.spawn(async move {
+            // the rule of the template: bounces and complaints go to this function
+            while let Some(event) = mail_events.recv().await {
+                if let Err(error) = functions.invoke("provider-events", event).await {
+                    tracing::error!(%error, "an event of the mail service was not taken");
+                }
+            }
+        });
         for poller in &parts.pollers {
             let (poller, clock) = (Arc::clone(poller), parts.clock.clone());
             serving.spawn(async move { poller.run(&clock).await });
@@ -199,6 +238,12 @@ impl Sandbox {
     #[must_use]
     pub fn url(&self) -> &str {
         &self.parts.url
+    }
+
+    /// Where browsers reach the API, without a trailing slash: here, unless [`Options::public_url`] says otherwise.
+    #[must_use]
+    pub fn public_url(&self) -> &str {
+        &self.parts.public_url
     }
 
     /// Where the networks and the issuer are: `http://127.0.0.1:PORT`.
@@ -267,14 +312,33 @@ impl Sandbox {
         &self.parts.aws
     }
 
-    /// Invokes a function as its schedule does, and returns its summary; one that works off a queue gets what is
-    /// visible there now, and the summary is how many messages it has done and how many come again:
-    /// `{"delivered":1,"kept":0}`.
+    /// Invokes a function as its schedule does, and again with what it sent on, until nothing new is done; returns the
+    /// summary of it all. One that has no schedule and works off a queue gets what is visible there now, and the summary
+    /// is how many messages it has done and how many come again: `{"delivered":1,"kept":0}`.
     ///
     /// # Errors
     /// When the function fails.
     pub async fn tick(&self, function: &str) -> Result<Value, Fatal> {
         self.parts.tick(function).await
+    }
+
+    /// One tick as it is in the cloud: the function is invoked as its schedule does, once, and each message that it sends
+    /// on is handed over `times` times at once, as a queue may do that promises at least once. Returns the summary of it
+    /// all; what that made due comes with the next tick.
+    ///
+    /// # Errors
+    /// When the function fails, or has no queue.
+    pub async fn tick_once(&self, function: &str, times: usize) -> Result<Value, Fatal> {
+        self.parts.tick_once(function, times).await
+    }
+
+    /// Hands a function what is visible in its queue now, and returns when all that was visible before is done or comes
+    /// again.
+    ///
+    /// # Errors
+    /// When no queue invokes the function.
+    pub async fn deliver(&self, function: &str) -> Result<Value, Fatal> {
+        self.parts.deliver(function).await
     }
 
     /// Stops, and returns when nobody listens on the first port any more.
@@ -286,27 +350,6 @@ impl Sandbox {
 impl fmt::Debug for Sandbox {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Sandbox").field("url", &self.parts.url).finish_non_exhaustive()
-    }
-}
-
-impl Parts {
-    /// The event is the one that `EventBridge` Scheduler sends where the schedule names no input.
-    async fn tick(&self, function: &str) -> Result<Value, Fatal> {
-        if let Some(poller) = self.pollers.iter().find(|poller| poller.function() == function) {
-            return Ok(json!(poller.deliver().await));
-        }
-        let event = json!({
-            "version": "0",
-            "id": "00000000-0000-0000-0000-000000000000",
-            "detail-type": "Scheduled Event",
-            "source": "aws.scheduler",
-            "account": "000000000000",
-            "time": self.clock.now(),
-            "region": REGION,
-            "resources": [format!("arn:aws:scheduler:{REGION}:000000000000:schedule/default/tokenward-sandbox-{function}")],
-            "detail": "{}",
-        });
-        self.functions.invoke(function, event).await
     }
 }
 
@@ -332,13 +375,14 @@ async fn listen(port: u16) -> Result<(TcpListener, u16), StartError> {
 
 /// Two apps a network, the first of which is used for connecting, with secrets that are made anew at every start. The
 /// second at YouTube is in testing.
-fn apps(url: &str) -> Vec<App> {
+fn apps(public_url: &str) -> Vec<App> {
     let random = Random::system();
     let app = |network: Network, suffix: &str, in_testing: bool| App {
         network,
         client_id: format!("tokenward-sandbox-{}{suffix}", network.name()),
         client_secret: random.token(),
-        redirect_uri: format!("{url}/oauth/callback/{}", network.name()),
+        consumer_secret: (network == Network::X).then(|| random.token()),
+        redirect_uri: format!("{public_url}/oauth/callback/{}", network.name()),
         in_testing,
     };
     let both = |network| match network {
@@ -361,6 +405,9 @@ fn document(apps: &[App], live: &[LiveApp]) -> SecretString {
         if app.in_testing {
             entry["tokens"] = json!([]);
         }
+        if let Some(secret) = &app.consumer_secret {
+            entry["consumer_secret"] = secret.expose_secret().into();
+        }
         entry
     });
     let real = live.iter().map(|app| entry(app.network.as_str(), &app.client_id, &app.client_secret));
@@ -377,23 +424,31 @@ fn aws_config(endpoint: &str) -> SdkConfig {
         .build()
 }
 
+/// Where everything is.
+struct Addresses<'a> {
+    url: &'a str,
+    public_url: &'a str,
+    networks_url: &'a str,
+    aws_endpoint: &'a str,
+}
+
 /// Gives every function the variables that the template gives it, with the sandbox's values.
 fn environment(
     template: &Template,
-    url: &str,
-    networks_url: &str,
-    aws_endpoint: &str,
+    addresses: &Addresses<'_>,
     kms_key: &str,
     issuer: &Issuer,
     live: &[LiveApp],
 ) -> Environment {
+    let Addresses { url, public_url, networks_url, aws_endpoint } = *addresses;
     let live = live.iter().map(|app| app.network.as_str()).collect::<Vec<_>>().join(",");
     let values: BTreeMap<&str, String> = [
         ("STAGE", "sandbox".to_owned()),
-        ("PUBLIC_URL", url.to_owned()),
+        ("PUBLIC_URL", public_url.to_owned()),
         ("RETURN_URLS", format!("{url}/,{url}/console")),
         ("REAUTHENTICATE_URL", format!("{url}/console")),
         ("MAIL_FROM", SENDER.to_owned()),
+        ("MAIL_EVENTS", MAIL_EVENTS.to_owned()),
         ("OIDC_ISSUER", issuer.url().to_owned()),
         ("OIDC_AUDIENCE", AUDIENCE.to_owned()),
         ("OIDC_TOKEN_ORIGIN", networks_url.to_owned()),
@@ -404,12 +459,15 @@ fn environment(
         ("GROUPS_CLAIM", "groups".to_owned()),
         ("GRAPH_VERSION", "v26.0".to_owned()),
         ("DUE_SHARDS", "4".to_owned()),
+        // people see exact times
+        ("DUE_JITTER_MINUTES", "0".to_owned()),
         ("VAULT_TABLE", "Vault".to_owned()),
         ("FLOWS_TABLE", "Flows".to_owned()),
         ("KEYS_TABLE", "Keys".to_owned()),
         ("KMS_KEY", kms_key.to_owned()),
         ("APPS_SECRET", APPS_SECRET.to_owned()),
         ("SPILL_QUEUE", format!("{aws_endpoint}/000000000000/SpillQueue")),
+        ("DUE_QUEUE", format!("{aws_endpoint}/000000000000/DueQueue")),
     ]
     .into();
     let variables = |names: &BTreeMap<String, String>| {

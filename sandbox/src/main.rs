@@ -1,20 +1,32 @@
-//! `cargo run -p sandbox -- [--port 8787] [--data DIR] [--live NETWORK]…`: everything on this machine, until Ctrl-C.
+//! `cargo run -p sandbox -- [--port 8787] [--data DIR] [--live NETWORK]… [--public-url URL] [--containers ADDRESS]`: everything
+//! on this machine, until Ctrl-C.
 
-use std::{error::Error, path::PathBuf, process::ExitCode, time::Duration};
+use std::{
+    error::Error,
+    net::{IpAddr, Ipv4Addr},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
 
 use sandbox::{Options, Sandbox, data::DataDir, live::LiveApp};
 use shared::edge::optional_variable;
+use url::Url;
 
 const USAGE: &str = "\
 Tokenward on this machine: the product, a cloud and the networks, without an account anywhere.
 
-usage: cargo run -p sandbox -- [--port PORT] [--data DIR] [--live NETWORK]…
+usage: cargo run -p sandbox -- [--port PORT] [--data DIR] [--live NETWORK]… [--public-url URL] [--containers ADDRESS]
 
-  --port PORT      the first of three ports in a row: pages and API, networks, AWS protocols (8787)
-  --data DIR       where everything is kept; delete it to begin again (.sandbox)
-  --live NETWORK   reach this network with an app of your own (TOKENWARD_LIVE_<NETWORK>_CLIENT_ID and
-                   TOKENWARD_LIVE_<NETWORK>_CLIENT_SECRET) instead of its stand-in; may be repeated
-  --help           this text
+  --port PORT           the first of three ports in a row: pages and API, networks, AWS protocols (8787)
+  --data DIR            where everything is kept; delete it to begin again (.sandbox)
+  --live NETWORK        reach this network with an app of your own (TOKENWARD_LIVE_<NETWORK>_CLIENT_ID and
+                        TOKENWARD_LIVE_<NETWORK>_CLIENT_SECRET) instead of its stand-in; may be repeated
+  --public-url URL      where browsers reach the API when that is not here: the origin of another gateway in front of
+                        the functions, such as http://localhost:3000 for `sam local start-api`
+  --containers ADDRESS  a private address of this machine at which functions in containers reach the networks and the
+                        AWS protocols, such as 172.17.0.1, Docker's bridge
+  --help                this text
 ";
 
 /// As the schedule in template.yaml.
@@ -24,6 +36,8 @@ struct Arguments {
     port: u16,
     data: PathBuf,
     live: Vec<LiveApp>,
+    public_url: Option<String>,
+    containers: Option<IpAddr>,
 }
 
 enum Wish {
@@ -32,7 +46,8 @@ enum Wish {
 }
 
 fn wish(mut arguments: impl Iterator<Item = String>) -> Result<Wish, String> {
-    let mut wanted = Arguments { port: 8787, data: PathBuf::from(".sandbox"), live: Vec::new() };
+    let mut wanted =
+        Arguments { port: 8787, data: PathBuf::from(".sandbox"), live: Vec::new(), public_url: None, containers: None };
     while let Some(name) = arguments.next() {
         let mut value = || arguments.next().ok_or_else(|| format!("{name} needs a value"));
         match name.as_str() {
@@ -44,6 +59,17 @@ fn wish(mut arguments: impl Iterator<Item = String>) -> Result<Wish, String> {
             "--live" => {
                 let app = LiveApp::from_environment(&value()?, optional_variable);
                 wanted.live.push(app.map_err(|error| error.to_string())?);
+            }
+            "--public-url" => {
+                let url = value()?;
+                let origin = Url::parse(&url).ok().filter(|parsed| parsed.origin().ascii_serialization() == url);
+                wanted.public_url = Some(origin.map(|_| url.clone()).ok_or(format!("{url:?} is no origin"))?);
+            }
+            "--containers" => {
+                // whoever reaches it may use everything, so at least it is no address of the internet
+                let address = value()?;
+                let private = address.parse().ok().filter(Ipv4Addr::is_private);
+                wanted.containers = Some(private.ok_or(format!("{address:?} is no private address"))?.into());
             }
             "--help" | "-h" => return Ok(Wish::Help),
             _ => return Err(format!("{name:?} is not known here")),
@@ -75,13 +101,14 @@ async fn main() -> ExitCode {
     }
 }
 
-async fn run(Arguments { port, data, live }: Arguments) -> Result<(), Box<dyn Error>> {
+async fn run(Arguments { port, data, live, public_url, containers }: Arguments) -> Result<(), Box<dyn Error>> {
     let dir = DataDir::at(&data)?;
-    let sandbox = Sandbox::start(Options { port, data: dir, live: live.clone() }).await?;
+    let options = Options { port, data: dir, live: live.clone(), public_url, containers };
+    let sandbox = Sandbox::start(options).await?;
     println!("{}", banner(sandbox.url(), &data.display().to_string()));
     for LiveApp { network, client_id, .. } in &live {
         println!("  {network} is the live network, with your app {client_id}: it has to know the redirect URI");
-        println!("         {}/oauth/callback/{network}\n", sandbox.url());
+        println!("         {}/oauth/callback/{network}\n", sandbox.public_url());
     }
     tokio::select! {
         () = keep_schedule(&sandbox) => {}

@@ -10,11 +10,13 @@
 //! tests that search logs and answers for it ([`Networks::secrets_seen`]).
 
 mod consent;
+mod crowd;
 mod facebook;
 mod fields;
 mod grants;
 mod instagram;
 mod meta;
+mod told;
 mod x;
 mod youtube;
 
@@ -33,6 +35,9 @@ use crate::{
     faults::{self, Call, Faults, Faulty},
     issuer::Issuer,
 };
+pub use crowd::{Credentials, NoConsent};
+pub use told::Message;
+
 use grants::{Book, Desk, Ending, RotatedSecrets, SecretsSeen};
 
 /// A network that the sandbox plays.
@@ -120,6 +125,8 @@ pub struct App {
     pub client_id: String,
     /// What it authenticates with.
     pub client_secret: SecretString,
+    /// What the network signs its webhooks with, where that is another secret (X).
+    pub consumer_secret: Option<SecretString>,
     /// The only address to which the network sends a browser back.
     pub redirect_uri: String,
     /// Not published yet: what is granted to it ends after seven days (Google).
@@ -206,6 +213,12 @@ fn list<'a>(names: impl IntoIterator<Item = &'a str>) -> String {
 enum Event {
     /// The person removes the app in the network's settings.
     Revoke,
+    /// The same, and the network tells the app.
+    Deauthorize,
+    /// The person removes the app and asks for their data to be deleted; the network tells the app (Meta).
+    DataDeletion,
+    /// The network closes the account and tells the app (Google).
+    AccountDisabled,
     /// The person sets a new password. What X does then is not documented; here every grant ends,
     /// as at Facebook. At Google nothing ends.
     PasswordChanged,
@@ -224,8 +237,11 @@ enum Event {
 }
 
 impl Event {
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 11] = [
         Self::Revoke,
+        Self::Deauthorize,
+        Self::DataDeletion,
+        Self::AccountDisabled,
         Self::PasswordChanged,
         Self::Checkpoint,
         Self::Restore,
@@ -238,6 +254,9 @@ impl Event {
     fn name(self) -> &'static str {
         match self {
             Self::Revoke => "revoke",
+            Self::Deauthorize => "deauthorize",
+            Self::DataDeletion => "data_deletion",
+            Self::AccountDisabled => "account_disabled",
             Self::PasswordChanged => "password_changed",
             Self::Checkpoint => "checkpoint",
             Self::Restore => "restore",
@@ -251,8 +270,14 @@ impl Event {
     fn happens_at(self, network: Network) -> bool {
         match self {
             Self::DataAccessExpired | Self::RoleLost => network == Network::Facebook,
-            Self::AppInTesting => network == Network::Youtube,
-            Self::Revoke | Self::PasswordChanged | Self::Checkpoint | Self::Restore | Self::Expired => true,
+            Self::DataDeletion => matches!(network, Network::Facebook | Network::Instagram),
+            Self::AppInTesting | Self::AccountDisabled => network == Network::Youtube,
+            Self::Revoke
+            | Self::Deauthorize
+            | Self::PasswordChanged
+            | Self::Checkpoint
+            | Self::Restore
+            | Self::Expired => true,
         }
     }
 
@@ -294,7 +319,7 @@ impl Networks {
         desk.see_client_secrets();
         let issuer = Issuer::open(&dir, format!("http://{}/issuer", listener.local_addr()?), console, clock.clone())?;
         let networks = x::routes().merge(facebook::routes()).merge(instagram::routes()).merge(youtube::routes());
-        let router = networks.with_state(desk.clone()).merge(issuer.routes());
+        let router = networks.with_state(desk.clone()).merge(told::routes(&issuer)).merge(issuer.routes());
         let serving = tokio::spawn(faults::serve(listener, router, Faulty { faults, name, clock, throttled }));
         Ok(Self { desk, issuer, serving })
     }
@@ -320,14 +345,13 @@ impl Networks {
     /// As for [`Self::event`], and when the account has no role on the Page, or the event is not about one.
     pub fn event_at(&self, network: &str, account: &str, event: &str, page: Option<&str>) -> Result<(), UnknownEvent> {
         let (network, account) = find(network, account)?;
-        let event = Event::ALL
-            .into_iter()
-            .find(|known| known.name() == event && known.happens_at(network))
-            .ok_or_else(|| UnknownEvent::Event { network, event: event.to_owned() })?;
+        let event = find_event(network, event)?;
         let page = event.page(account, page)?;
         let (id, now) = (account.id, self.desk.now());
         self.desk.book.change(|book| match event {
-            Event::Revoke => book.end_all(network, id, None, Ending::Removed),
+            Event::Revoke | Event::Deauthorize | Event::DataDeletion | Event::AccountDisabled => {
+                book.end_all(network, id, None, Ending::Removed);
+            }
             Event::PasswordChanged if network == Network::Youtube => {}
             Event::PasswordChanged => book.end_all(network, id, None, Ending::PasswordChanged),
             Event::Checkpoint => book.hold(network, id),
@@ -338,6 +362,16 @@ impl Networks {
             Event::AppInTesting => book.test(network, id),
         });
         Ok(())
+    }
+
+    /// What the network tells the apps that `account` ever let in, when this happens to it: nothing, of most that can.
+    ///
+    /// # Errors
+    /// When the network, the account or the event does not exist.
+    pub fn messages(&self, network: &str, account: &str, event: &str) -> Result<Vec<Message>, UnknownEvent> {
+        let (network, account) = find(network, account)?;
+        let event = find_event(network, event)?;
+        Ok(told::messages(&self.desk, &self.issuer, network, account, event))
     }
 
     /// Replaces the secret of an app, as its developer does in the network's own console: whoever presents the old
@@ -386,6 +420,11 @@ fn find(network: &str, account: &str) -> Result<(Network, &'static Account), Unk
     let known =
         network.account(account).ok_or_else(|| UnknownEvent::Account { network, account: account.to_owned() })?;
     Ok((network, known))
+}
+
+fn find_event(network: Network, event: &str) -> Result<Event, UnknownEvent> {
+    let known = |known: &Event| known.name() == event && known.happens_at(network);
+    Event::ALL.into_iter().find(known).ok_or_else(|| UnknownEvent::Event { network, event: event.to_owned() })
 }
 
 fn name(parts: &Parts, body: &[u8]) -> Option<Call> {

@@ -6,9 +6,13 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::join_all;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::{sync::Mutex, time};
+use tokio::{
+    sync::{Mutex, MutexGuard},
+    time,
+};
 
 use crate::{
     clock::MovableClock,
@@ -19,6 +23,9 @@ use crate::{
     gateway::Invocation,
     template::{Delivery, Template},
 };
+
+/// So many invocations run at the same time, as many as Lambda begins with.
+const AT_ONCE: usize = 5;
 
 type Invoke = dyn Fn(String, Value) -> Invocation + Send + Sync;
 
@@ -31,6 +38,12 @@ pub(crate) struct Poller {
     invoke: Arc<Invoke>,
     /// One round at a time, so that whoever waited for a round of its own finds everything done that came before.
     turn: Mutex<()>,
+}
+
+/// The right to hand messages over, which one has at a time.
+pub(crate) struct Turn<'a> {
+    poller: &'a Poller,
+    _turn: MutexGuard<'a, ()>,
 }
 
 /// What became of the messages of a round.
@@ -99,46 +112,33 @@ impl Poller {
 
     /// Hands over what is visible now.
     pub(crate) async fn deliver(&self) -> Delivered {
-        let _turn = self.turn.lock().await;
-        let mut round = Delivered::default();
-        loop {
-            let batch = self.sqs.receive(&self.delivery.queue, self.delivery.batch_size, None);
-            if batch.is_empty() {
-                return round;
-            }
-            let done = self.invoke(&batch).await;
-            for message in &done {
-                self.sqs.delete(&self.delivery.queue, &message.receipt_handle());
-            }
-            round.delivered += done.len();
-            round.kept += batch.len() - done.len();
-        }
+        self.turn().await.deliver().await.0
     }
 
-    /// The messages that the function has done.
-    async fn invoke<'a>(&self, batch: &'a [Message]) -> Vec<&'a Message> {
+    /// Waits until nobody else hands anything over.
+    pub(crate) async fn turn(&self) -> Turn<'_> {
+        Turn { poller: self, _turn: self.turn.lock().await }
+    }
+
+    /// What the function answers to a batch; nothing where it fails or takes too long.
+    async fn invoke(&self, batch: &[Message]) -> Option<Value> {
         let records: Vec<_> = batch.iter().map(|message| self.record(message)).collect();
         let invocation = (self.invoke)(self.function().to_owned(), json!({ "Records": records }));
         match time::timeout(self.time_limit, invocation).await {
-            Ok(Ok(answer)) => self.done(batch, answer),
-            Ok(Err(error)) => {
-                tracing::warn!(function = self.function(), %error, "the messages come again");
-                Vec::new()
-            }
-            Err(_) => {
-                tracing::warn!(function = self.function(), "the function took too long; the messages come again");
-                Vec::new()
-            }
+            Ok(Ok(answer)) => return Some(answer),
+            Ok(Err(error)) => tracing::warn!(function = self.function(), %error, "the messages come again"),
+            Err(_) => tracing::warn!(function = self.function(), "the function took too long; the messages come again"),
         }
+        None
     }
 
     /// The messages that the answer does not report as failed. An answer that cannot be understood, or names a message
     /// that is not of the batch, reports them all.
-    fn done<'a>(&self, batch: &'a [Message], answer: Value) -> Vec<&'a Message> {
+    fn done<'a>(&self, batch: &'a [Message], answer: &Value) -> Vec<&'a Message> {
         if !self.delivery.function_response_types.iter().any(|kind| kind == "ReportBatchItemFailures") {
             return batch.iter().collect();
         }
-        let Ok(report) = serde_json::from_value::<Option<Report>>(answer) else { return Vec::new() };
+        let Ok(report) = Option::<Report>::deserialize(answer) else { return Vec::new() };
         let failures = report.unwrap_or_default().batch_item_failures.unwrap_or_default();
         let failed = |message: &&Message| failures.iter().any(|failure| failure.item_identifier == message.id);
         let (failed, done): (Vec<_>, Vec<_>) = batch.iter().partition(failed);
@@ -158,6 +158,39 @@ impl Poller {
             "eventSourceARN": sqs::arn(&self.delivery.queue),
             "awsRegion": REGION,
         })
+    }
+}
+
+impl Turn<'_> {
+    /// Hands over what is visible, until nothing is; tells what became of it, and what the function answered.
+    pub(crate) async fn deliver(&self) -> (Delivered, Vec<Value>) {
+        self.deliver_times(1).await
+    }
+
+    /// The same, and every batch so many times at once, as SQS may do: what counts is what was answered last.
+    pub(crate) async fn deliver_times(&self, times: usize) -> (Delivered, Vec<Value>) {
+        let Poller { delivery, sqs, .. } = self.poller;
+        let (mut round, mut answers) = (Delivered::default(), Vec::new());
+        loop {
+            let receive =
+                || Some(sqs.receive(&delivery.queue, delivery.batch_size, None)).filter(|batch| !batch.is_empty());
+            let batches: Vec<_> = std::iter::from_fn(receive).take(AT_ONCE).collect();
+            if batches.is_empty() {
+                return (round, answers);
+            }
+            let invocations = batches.iter().map(|batch| join_all((0..times).map(|_| self.poller.invoke(batch))));
+            for (batch, mut given) in batches.iter().zip(join_all(invocations).await) {
+                let answer = given.pop().flatten();
+                answers.extend(given.into_iter().flatten());
+                let done = answer.as_ref().map(|answer| self.poller.done(batch, answer)).unwrap_or_default();
+                for message in &done {
+                    sqs.delete(&delivery.queue, &message.receipt_handle());
+                }
+                round.delivered += done.len();
+                round.kept += batch.len() - done.len();
+                answers.extend(answer);
+            }
+        }
     }
 }
 
@@ -186,14 +219,15 @@ mod tests {
         let clock = MovableClock::open(&DataDir::memory()).unwrap();
         let template = Template::deployed();
         let sqs = Sqs::open(&DataDir::memory(), clock.clock(), &template.queues).unwrap();
-        let mut pollers = Poller::deployed(template, &sqs, move |function, event| {
+        let pollers = Poller::deployed(template, &sqs, move |function, event| {
             assert_eq!(function, "spill-reader");
             let records = event["Records"].as_array().unwrap();
             tell.send(records.iter().map(|record| record["body"].as_str().unwrap().to_owned()).collect()).unwrap();
             let answer = answer(&event);
             Box::pin(async move { Ok(answer?) })
         });
-        World { sqs, clock, poller: pollers.remove(0), invocations }
+        let poller = pollers.into_iter().find(|poller| poller.function() == "spill-reader").unwrap();
+        World { sqs, clock, poller, invocations }
     }
 
     impl World {

@@ -44,6 +44,8 @@ pub struct Template {
     pub routes: Vec<Route>,
     /// The queues that are worked off by functions.
     pub deliveries: Vec<Delivery>,
+    /// The functions that a schedule invokes.
+    pub schedules: Vec<String>,
 }
 
 /// A DynamoDB table, in CloudFormation's own words.
@@ -174,6 +176,8 @@ fn four_days() -> u32 {
 pub struct Function {
     /// The binary, which is also the crate, such as `oauth-start`.
     pub name: String,
+    /// Its logical id, such as `OauthStart`.
+    pub logical_id: String,
     /// The logical id of its role.
     pub role: String,
     /// After how many seconds it is stopped.
@@ -281,6 +285,7 @@ impl Template {
             functions: Vec::new(),
             routes: Vec::new(),
             deliveries: Vec::new(),
+            schedules: Vec::new(),
         };
         for (id, resource) in of("AWS::DynamoDB::Table") {
             template.tables.push(Table { name: id.clone(), ..read(&resource["Properties"])? });
@@ -288,7 +293,7 @@ impl Template {
         for (id, resource) in of("AWS::SQS::Queue") {
             template.queues.push(Queue { name: id.clone(), ..read(&resource["Properties"])? });
         }
-        for (_, resource) in of("AWS::Serverless::Function") {
+        for (id, resource) in of("AWS::Serverless::Function") {
             let name = read::<String>(&resource["Metadata"]["BuildProperties"]["Binary"])?;
             let properties = Properties::over(&document["Globals"]["Function"], &resource["Properties"])?;
             for event in properties.events.into_values() {
@@ -297,6 +302,7 @@ impl Template {
                     "SQS" => {
                         template.deliveries.push(Delivery { function: name.clone(), ..read(&event.properties)? });
                     }
+                    "ScheduleV2" => template.schedules.push(name.clone()),
                     _ => {}
                 }
             }
@@ -304,6 +310,7 @@ impl Template {
             template.functions.push(Function {
                 statements: statements(&resources.get(&role).unwrap_or(&Value::Null)["Properties"])?,
                 name,
+                logical_id: id.clone(),
                 role,
                 timeout: properties.timeout,
                 environment: properties.environment.variables,

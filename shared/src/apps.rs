@@ -3,7 +3,8 @@
 //! The secret is a JSON document, a list of apps:
 //! `[{"network":"x","client_id":"…","client_secret":"…","tokens":["interaction"]}, …]`. The first
 //! app that is for a token is used to connect it; a token remembers its app by `client_id`, so
-//! that another app can be put first without stranding what the older one granted.
+//! that another app can be put first without stranding what the older one granted. An app of X has
+//! its `consumer_secret` beside these where its events are to be heard.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -33,10 +34,20 @@ pub struct App {
     pub client_id: String,
     /// RFC 6749 §2.3.1.
     pub client_secret: SecretString,
+    /// What the network signs events with, where that is another secret (X).
+    pub consumer_secret: Option<SecretString>,
     /// The version of the Graph API to speak, where the network is Meta's.
     pub graph_version: String,
     /// Which tokens it connects.
     pub tokens: Vec<TokenKind>,
+}
+
+impl App {
+    /// What the network signs its events to this app with.
+    #[must_use]
+    pub fn event_secret(&self) -> &SecretString {
+        self.consumer_secret.as_ref().unwrap_or(&self.client_secret)
+    }
 }
 
 impl fmt::Debug for App {
@@ -51,6 +62,8 @@ struct Entry {
     network: Network,
     client_id: String,
     client_secret: SecretString,
+    #[serde(default)]
+    consumer_secret: Option<SecretString>,
     #[serde(default = "both")]
     tokens: Vec<TokenKind>,
 }
@@ -123,6 +136,15 @@ impl Apps {
         self.find(network, |app| app.tokens.contains(&token)).await
     }
 
+    /// Every app of these networks, in the order of the secret.
+    ///
+    /// # Errors
+    /// When the secret cannot be read.
+    pub async fn of(&self, networks: &[Network]) -> Result<Vec<App>, AppsError> {
+        let apps = self.all().await?;
+        Ok(apps.iter().filter(|app| networks.contains(&app.network)).cloned().collect())
+    }
+
     /// The app that a token came from.
     ///
     /// # Errors
@@ -162,7 +184,11 @@ impl Apps {
         of_network.find(|app| wanted(app)).cloned().ok_or(AppsError::Missing(network))
     }
 
-    async fn all(&self) -> Result<Arc<[App]>, AppsError> {
+    /// Every app, in the order of the document.
+    ///
+    /// # Errors
+    /// When the secret cannot be read.
+    pub async fn all(&self) -> Result<Arc<[App]>, AppsError> {
         let now = self.clock.now();
         let mut kept = self.kept.lock().await;
         if let Some(copy) = kept.copy.as_ref().filter(|copy| now.duration_since(copy.since) < FRESH) {
@@ -198,7 +224,10 @@ impl Apps {
     fn parse(&self, document: &SecretString) -> Result<Arc<[App]>, AppsError> {
         // serde's message may quote a secret, so it is dropped
         let entries: Vec<Entry> = serde_json::from_str(document.expose_secret()).map_err(|_| AppsError::Malformed)?;
-        let complete = |entry: &Entry| !entry.client_id.is_empty() && !entry.client_secret.expose_secret().is_empty();
+        let told = |secret: &SecretString| !secret.expose_secret().is_empty();
+        let complete = |entry: &Entry| {
+            !entry.client_id.is_empty() && told(&entry.client_secret) && entry.consumer_secret.iter().all(told)
+        };
         if !entries.iter().all(complete) {
             return Err(AppsError::Malformed);
         }
@@ -207,6 +236,7 @@ impl Apps {
             network: entry.network,
             client_id: entry.client_id,
             client_secret: entry.client_secret,
+            consumer_secret: entry.consumer_secret,
             graph_version: graph_version.clone(),
             tokens: entry.tokens,
         });

@@ -5,11 +5,10 @@
 //! refused. A failure is logged once, here, with its source; the answer has a stable code and
 //! public words, and never the source.
 
-use std::{env, io, time::Duration};
+use std::{env, fmt, io, time::Duration};
 
 use axum::{
-    Router,
-    body::Body,
+    Router, body,
     extract::{DefaultBodyLimit, Request},
     middleware::{self, Next},
     response::{IntoResponse as _, Response},
@@ -22,16 +21,25 @@ use lambda_http::{
 use percent_encoding::{AsciiSet, CONTROLS, utf8_percent_encode};
 use serde_json::Value;
 use tower::Service as _;
-use tracing::Subscriber;
-use tracing_subscriber::fmt::MakeWriter;
+use tracing::{Event, Subscriber};
+use tracing_subscriber::{
+    fmt::{
+        FmtContext, FormatEvent, MakeWriter,
+        format::{Format, Json as JsonLines, JsonFields, Writer},
+    },
+    registry::LookupSpan,
+};
 
-use crate::clock::{Clock, Deadline};
+use crate::{
+    clock::{Clock, Deadline},
+    metrics,
+};
 
 mod error;
 mod extract;
 
 pub use error::{ApiError, Code, Problem};
-pub use extract::{Json, Path, Query, Within, caller_of};
+pub use extract::{Body, Json, Path, Query, Within, caller_of};
 
 /// No body that a route wants is larger.
 const BODY_LIMIT: usize = 16 * 1024;
@@ -43,27 +51,49 @@ const BUDGET: Duration = Duration::from_secs(25);
 /// Why a function cannot start or run.
 pub type Fatal = lambda_http::Error;
 
-/// Structured logs on standard output.
+/// Structured logs and metrics on standard output; the metrics are of the stage that `STAGE` names.
 ///
 /// # Panics
 /// When logging was set up before.
 pub fn init_logging() {
-    tracing::subscriber::set_global_default(subscriber(io::stdout)).expect("logging is set up once, by main");
+    let stage = optional_variable("STAGE").unwrap_or_else(|| "none".to_owned());
+    let subscriber = subscriber(stage, io::stdout);
+    tracing::subscriber::set_global_default(subscriber).expect("logging is set up once, by main");
 }
 
-/// Structured logs, one JSON object a line, so that no value can forge a line.
-pub fn subscriber<W>(writer: W) -> impl Subscriber + Send + Sync
+/// Structured logs, one JSON object a line, so that no value can forge a line. Each carries the span that it was written
+/// in: the Lambda runtime's names the request and the X-Ray trace, so that logs and traces meet.
+pub fn subscriber<W>(stage: String, writer: W) -> impl Subscriber + Send + Sync
 where
     W: for<'w> MakeWriter<'w> + Send + Sync + 'static,
 {
+    let logs = Format::default().json().flatten_event(true).with_current_span(true).with_span_list(false);
     tracing_subscriber::fmt()
-        .json()
-        .flatten_event(true)
-        .with_current_span(false)
-        .with_span_list(false)
+        .fmt_fields(JsonFields::new())
+        .event_format(Lines { logs, stage })
         .with_max_level(tracing::Level::INFO)
         .with_writer(writer)
         .finish()
+}
+
+/// What is logged as JSON, and what is counted in the form that CloudWatch counts.
+struct Lines {
+    logs: Format<JsonLines>,
+    stage: String,
+}
+
+impl<S: Subscriber + for<'s> LookupSpan<'s>> FormatEvent<S, JsonFields> for Lines {
+    fn format_event(
+        &self,
+        context: &FmtContext<'_, S, JsonFields>,
+        mut writer: Writer<'_>,
+        event: &Event<'_>,
+    ) -> fmt::Result {
+        match metrics::line(event, &self.stage) {
+            Some(line) => writeln!(writer, "{line}"),
+            None => self.logs.format_event(context, writer, event),
+        }
+    }
 }
 
 /// The value of an environment variable.
@@ -180,5 +210,5 @@ fn smooth(event: &mut ApiGatewayV2httpRequest) {
 /// # Errors
 /// When the address cannot stand in a header.
 pub fn see_other(location: &str) -> Result<Response, http::Error> {
-    Response::builder().status(http::StatusCode::SEE_OTHER).header(header::LOCATION, location).body(Body::empty())
+    Response::builder().status(http::StatusCode::SEE_OTHER).header(header::LOCATION, location).body(body::Body::empty())
 }

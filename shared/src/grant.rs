@@ -14,7 +14,7 @@ use crate::{
     keys::{KeysError, Sealer, TenantKeys},
     network::{Grant, Terms},
     profile::ProfileId,
-    seal::{Place, Sealed},
+    seal::{Place, Sealed, Unsealable},
     secret::SessionId,
     token::{Token, TokenId},
 };
@@ -94,6 +94,16 @@ impl SealedGrant {
         let access_token = sealer.seal(&place.field("access_token"), &grant.access_token);
         let refresh_token = grant.refresh_token.as_ref().map(|token| sealer.seal(&place.field("refresh_token"), token));
         Self { place, access_token, refresh_token }
+    }
+
+    /// The oldest key that is needed to open it, read without any key and so not yet authenticated.
+    ///
+    /// # Errors
+    /// When it is no sealed grant.
+    pub fn key_version(&self) -> Result<u32, Unsealable> {
+        let access_token = self.access_token.key_version()?;
+        let refresh_token = self.refresh_token.as_ref().map(Sealed::key_version).transpose()?;
+        Ok(refresh_token.map_or(access_token, |version| version.min(access_token)))
     }
 
     /// Opens it. What the network said of it is kept elsewhere, in the row.

@@ -50,6 +50,9 @@ pub enum What {
     Expired,
     /// A network said that a token is dead.
     Died,
+    /// A network asked, for the person, to delete what was kept of an account: a token is gone, and with the last one
+    /// its profile.
+    Erased,
     /// Acquisition at a network got worse.
     AcquisitionWorsened,
     /// A person made a rule.

@@ -9,6 +9,7 @@ use jiff::{SignedDuration, Timestamp};
 use crate::{
     apps::App,
     clock::Deadline,
+    metrics::{self, Metric},
     network::{Failure, Limit, LimitReach, Terms},
     profile::Network,
     refresh::{Access, Refresher, Wanted},
@@ -84,6 +85,7 @@ impl Refresher {
             }
             Err(failure) => failure,
         };
+        metrics::record(now, Some(network), failure.metric().map(|metric| (metric, 1)));
         match failure {
             Failure::Dead(_) if grant.refresh_token.is_some() => {
                 Ok(match self.access(key, held.clone(), Wanted::Now, deadline).await? {
@@ -99,7 +101,10 @@ impl Refresher {
             Failure::Dead(reason) => {
                 let reason = network.provider().death(reason, now.duration_since(held.token.connected_at));
                 match self.vault.die(key, held, reason, now).await {
-                    Ok(()) => Ok(Inspected::Dead(Box::new(held.clone()))),
+                    Ok(()) => {
+                        metrics::record(now, Some(network), [(Metric::FoundDead, 1)]);
+                        Ok(Inspected::Dead(Box::new(held.clone())))
+                    }
                     Err(StoreError::Conflict) => Ok(Inspected::Changed),
                     Err(error) => Err(error.into()),
                 }

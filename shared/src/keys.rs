@@ -31,9 +31,16 @@ use zeroize::Zeroizing;
 
 use crate::{
     clock::Clock,
+    metrics::{self, Metric},
     random::Random,
     seal::{Place, Sealed, TenantKey, Unsealable},
 };
+
+mod held;
+mod life;
+
+use held::{Held, Wanted};
+pub use life::{Rotated, Shredded, Standing};
 
 /// After this time a key is asked for again.
 pub const SOFT_LIMIT: SignedDuration = SignedDuration::from_mins(5);
@@ -68,6 +75,9 @@ pub enum KeysError {
     /// The secret or its wrapped key was tampered with or moved, or the tenant's key was deleted.
     #[error(transparent)]
     Unsealable(#[from] Unsealable),
+    /// The tenant was shredded: its keys are gone for good, and it gets no new one before an operator opens it again.
+    #[error("the tenant was shredded: what it had sealed is gone for good")]
+    Shredded,
 }
 
 impl KeysError {
@@ -185,10 +195,14 @@ impl TenantKeys {
                 Ok(key)
             }
             Err(KeysError::Unavailable(source)) => {
+                metrics::record(asked, None, [(Metric::KeysUnavailable, 1)]);
                 let stale = self.held().get(tenant, wanted, self.clock.now(), HARD_LIMIT);
                 stale.ok_or(KeysError::Unavailable(source))
             }
             Err(gone) => {
+                if let KeysError::Refused(_) = gone {
+                    metrics::record(asked, None, [(Metric::KeysRefused, 1)]);
+                }
                 self.held().forget(tenant);
                 Err(gone)
             }
@@ -198,10 +212,12 @@ impl TenantKeys {
     async fn fetch(&self, tenant: &str, wanted: Wanted) -> Result<TenantKey, KeysError> {
         let stored = match (self.read(tenant, wanted).await?, wanted) {
             (None, Wanted::Newest) => {
-                self.make_first(tenant).await?;
+                self.store(&self.make(tenant, FIRST).await?).await?;
                 // whoever else made the first one at this moment: what is stored now is the tenant's key
                 self.read(tenant, wanted).await?
             }
+            // the row that a shredded tenant is left with stands above its versions
+            (None, Wanted::Version(_)) => self.read(tenant, Wanted::Newest).await?.filter(Row::is_tombstone),
             (stored, _) => stored,
         };
         self.unwrap(stored.ok_or(Unsealable)?).await
@@ -220,23 +236,24 @@ impl TenantKeys {
         Ok(rows.into_iter().next().map(serde_dynamo::from_item).transpose().map_err(|_| Unsealable)?)
     }
 
-    async fn make_first(&self, tenant: &str) -> Result<(), KeysError> {
+    /// A new key for this version, wrapped and not stored yet.
+    async fn make(&self, tenant: &str, version: u32) -> Result<Row, KeysError> {
         let made = self
             .kms
             .generate_data_key_without_plaintext()
             .key_id(&self.config.kms_key)
             .key_spec(DataKeySpec::Aes256)
-            .set_encryption_context(Some(self.context(tenant, FIRST)))
+            .set_encryption_context(Some(self.context(tenant, version)))
             .send()
             .await
             .map_err(KeysError::new)?;
         let wrapped = made.ciphertext_blob.ok_or_else(|| KeysError::Unavailable("KMS made no key".into()))?;
-        let row = Row {
-            tenant: tenant.to_owned(),
-            version: FIRST,
-            wrapped: wrapped.into_inner(),
-            created_at: self.clock.now(),
-        };
+        let wrapped = Some(wrapped.into_inner());
+        Ok(Row { tenant: tenant.to_owned(), version, wrapped, created_at: self.clock.now(), shredded: false })
+    }
+
+    /// Stores a row if its version is nobody's yet; tells whether it is stored.
+    async fn store(&self, row: &Row) -> Result<bool, KeysError> {
         let put = self
             .dynamodb
             .put_item()
@@ -247,19 +264,24 @@ impl TenantKeys {
             .await;
         match put {
             Err(lost) if lost.as_service_error().is_some_and(PutItemError::is_conditional_check_failed_exception) => {
-                Ok(())
+                Ok(false)
             }
-            put => put.map(drop).map_err(KeysError::new),
+            put => put.map(|_| true).map_err(KeysError::new),
         }
     }
 
     async fn unwrap(&self, row: Row) -> Result<TenantKey, KeysError> {
+        let wrapped = match row.wrapped {
+            Some(wrapped) => wrapped,
+            None if row.shredded => return Err(KeysError::Shredded),
+            None => return Err(Unsealable.into()),
+        };
         let decrypted = self
             .kms
             .decrypt()
             .key_id(&self.config.kms_key)
             .set_encryption_context(Some(self.context(&row.tenant, row.version)))
-            .ciphertext_blob(Blob::new(row.wrapped))
+            .ciphertext_blob(Blob::new(wrapped))
             .send()
             .await
             .map_err(|error| match error.as_service_error() {
@@ -311,125 +333,21 @@ impl fmt::Debug for TenantKeys {
     }
 }
 
-/// One version of a tenant's key, as the table holds it.
-#[derive(Serialize, Deserialize)]
+/// One version of a tenant's key, as the table holds it, or the tombstone of a shredded tenant: a version without a key,
+/// above all that there were, so that whoever asks for the newest finds it and no number is ever used twice.
+#[derive(Clone, Serialize, Deserialize)]
 struct Row {
     tenant: String,
     version: u32,
-    #[serde(with = "serde_bytes")]
-    wrapped: Vec<u8>,
+    #[serde(with = "serde_bytes", default, skip_serializing_if = "Option::is_none")]
+    wrapped: Option<Vec<u8>>,
     created_at: Timestamp,
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    shredded: bool,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
-enum Wanted {
-    Newest,
-    Version(u32),
-}
-
-/// The keys in memory. A key that leaves is zeroized as soon as nobody uses it any more.
-#[derive(Default)]
-struct Held(HashMap<(String, Wanted), HeldKey>);
-
-struct HeldKey {
-    key: Arc<TenantKey>,
-    since: Timestamp,
-}
-
-impl HeldKey {
-    /// A clock that was set back makes a key old, never young.
-    fn is_within(&self, limit: SignedDuration, now: Timestamp) -> bool {
-        (SignedDuration::ZERO..limit).contains(&now.duration_since(self.since))
-    }
-}
-
-impl Held {
-    fn get(&mut self, tenant: &str, wanted: Wanted, now: Timestamp, limit: SignedDuration) -> Option<Arc<TenantKey>> {
-        self.forget_the_old(now);
-        let held = |wanted| self.0.get(&(tenant.to_owned(), wanted)).filter(|held| held.is_within(limit, now));
-        let found = match wanted {
-            Wanted::Newest => held(wanted),
-            Wanted::Version(version) => {
-                held(wanted).or_else(|| held(Wanted::Newest).filter(|newest| newest.key.version() == version))
-            }
-        };
-        found.map(|held| Arc::clone(&held.key))
-    }
-
-    fn put(&mut self, tenant: &str, wanted: Wanted, key: Arc<TenantKey>, since: Timestamp) {
-        self.forget_the_old(since);
-        let place = (tenant.to_owned(), wanted);
-        if self.0.len() >= CAPACITY && !self.0.contains_key(&place) {
-            let oldest = self.0.iter().min_by_key(|(_, held)| held.since).map(|(place, _)| place.clone());
-            oldest.map(|oldest| self.0.remove(&oldest));
-        }
-        self.0.insert(place, HeldKey { key, since });
-    }
-
-    fn forget(&mut self, tenant: &str) {
-        self.0.retain(|(holder, _), _| holder != tenant);
-    }
-
-    fn forget_the_old(&mut self, now: Timestamp) {
-        self.0.retain(|_, held| held.is_within(HARD_LIMIT, now));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn key(version: u32) -> Arc<TenantKey> {
-        Arc::new(TenantKey::new(version, Zeroizing::new(vec![1; 32])).unwrap())
-    }
-
-    fn after(minutes: i64) -> Timestamp {
-        Timestamp::UNIX_EPOCH + SignedDuration::from_mins(minutes)
-    }
-
-    // S26
-    #[test]
-    fn no_more_than_the_capacity_is_held_and_the_oldest_goes_first() {
-        let mut held = Held::default();
-        let first = key(1);
-        held.put("first", Wanted::Newest, Arc::clone(&first), after(0));
-        for tenant in 0..CAPACITY {
-            held.put(&tenant.to_string(), Wanted::Newest, key(1), after(1));
-        }
-        assert_eq!(held.0.len(), CAPACITY);
-        assert!(held.get("first", Wanted::Newest, after(1), SOFT_LIMIT).is_none());
-        assert!(held.get("0", Wanted::Newest, after(1), SOFT_LIMIT).is_some());
-        assert_eq!(Arc::strong_count(&first), 1, "whoever still uses a key keeps it, the cache does not");
-    }
-
-    // S26
-    #[test]
-    fn a_key_past_the_hard_limit_is_dropped_when_any_other_is_asked_for() {
-        let mut held = Held::default();
-        let old = key(1);
-        held.put("acme", Wanted::Newest, Arc::clone(&old), after(0));
-        for (minutes, kept) in [(4, true), (14, true), (15, false)] {
-            assert!(held.get("globex", Wanted::Newest, after(minutes), SOFT_LIMIT).is_none());
-            assert_eq!(Arc::strong_count(&old) == 2, kept, "after {minutes} minutes");
-        }
-    }
-
-    // S26
-    #[test]
-    fn a_clock_that_is_set_back_makes_no_key_live_longer() {
-        let mut held = Held::default();
-        held.put("acme", Wanted::Newest, key(1), after(60));
-        assert!(held.get("acme", Wanted::Newest, after(59), HARD_LIMIT).is_none());
-        assert!(held.0.is_empty());
-    }
-
-    #[test]
-    fn the_newest_key_also_serves_whoever_names_its_version() {
-        let mut held = Held::default();
-        held.put("acme", Wanted::Newest, key(2), after(0));
-        for (version, there) in [(1, false), (2, true), (3, false)] {
-            let found = held.get("acme", Wanted::Version(version), after(0), SOFT_LIMIT);
-            assert_eq!(found.is_some(), there, "version {version}");
-        }
+impl Row {
+    fn is_tombstone(&self) -> bool {
+        self.shredded
     }
 }

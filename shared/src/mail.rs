@@ -12,13 +12,18 @@ use aws_sdk_ses::{
     config::Builder,
     error::{ProvideErrorMetadata as _, SdkError},
     primitives::Blob,
-    types::RawMessage,
+    types::{MessageTag, RawMessage},
 };
 use jiff::Timestamp;
 use lettre::{
     Message,
     message::{Mailbox, MultiPart},
 };
+
+use crate::access::TenantId;
+
+/// The tag of a mail that names the tenant that it is sent for. A tenant's id is made of what a tag may hold.
+pub const TENANT_TAG: &str = "tenant";
 
 /// What a person is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -53,6 +58,7 @@ pub enum SendError {
 pub struct Mailer {
     client: Client,
     from: Mailbox,
+    events: String,
 }
 
 /// A sender's address that is none.
@@ -61,22 +67,30 @@ pub struct Mailer {
 pub struct BadSender;
 
 impl Mailer {
-    /// Sends from `from`, for example `Tokenward <tokens@example.org>`.
+    /// Sends from `from`, for example `Tokenward <tokens@example.org>`; what becomes of a mail is told as the
+    /// configuration set `events` says.
     ///
     /// # Errors
     /// When `from` is no address.
-    pub fn new(aws: &SdkConfig, from: &str) -> Result<Self, BadSender> {
+    pub fn new(aws: &SdkConfig, from: &str, events: &str) -> Result<Self, BadSender> {
         let timeouts =
             TimeoutConfig::builder().connect_timeout(Duration::from_secs(2)).operation_timeout(Duration::from_secs(8));
         let config = Builder::from(aws).timeout_config(timeouts.build()).retry_config(RetryConfig::disabled());
-        Ok(Self { client: Client::from_conf(config.build()), from: from.parse().map_err(|_| BadSender)? })
+        let from = from.parse().map_err(|_| BadSender)?;
+        Ok(Self { client: Client::from_conf(config.build()), from, events: events.to_owned() })
     }
 
-    /// Sends `letter` to `addresses`, who see each other, dated `now`.
+    /// Sends `letter` for `tenant` to `addresses`, who see each other, dated `now`.
     ///
     /// # Errors
     /// Why it was not sent, or may have been.
-    pub async fn send(&self, addresses: &[String], letter: &Letter, now: Timestamp) -> Result<(), SendError> {
+    pub async fn send(
+        &self,
+        tenant: &TenantId,
+        addresses: &[String],
+        letter: &Letter,
+        now: Timestamp,
+    ) -> Result<(), SendError> {
         let to: Vec<Mailbox> = addresses
             .iter()
             .map(|address| address.parse())
@@ -92,12 +106,16 @@ impl Mailer {
             .map_err(|error| SendError::Refused(Box::new(error)))?;
         let raw = RawMessage::builder().data(Blob::new(message.formatted())).build();
         let raw = raw.map_err(|error| SendError::Refused(Box::new(error)))?;
+        let tag = MessageTag::builder().name(TENANT_TAG).value(tenant.as_str()).build();
+        let tag = tag.map_err(|error| SendError::Refused(Box::new(error)))?;
         let sending = self
             .client
             .send_raw_email()
             .source(self.from.email.to_string())
             .set_destinations(Some(to.iter().map(|to| to.email.to_string()).collect()))
             .raw_message(raw)
+            .configuration_set_name(&self.events)
+            .tags(tag)
             .send();
         match sending.await {
             Ok(_) => Ok(()),

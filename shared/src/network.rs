@@ -18,10 +18,12 @@ use zeroize::Zeroizing;
 
 use crate::{
     apps::App,
+    metrics::Metric,
     profile::{Kind, Network, ProfileId, TokenKind, is_account_id},
     token::Reason,
 };
 
+pub mod events;
 mod facebook;
 mod instagram;
 mod meta;
@@ -115,7 +117,7 @@ impl Network {
             Self::Facebook => &["graph.facebook.com"],
             Self::Instagram => &["api.instagram.com", "graph.instagram.com"],
             Self::X => &["api.x.com"],
-            Self::YouTube => &["oauth2.googleapis.com", "www.googleapis.com"],
+            Self::YouTube => &["accounts.google.com", "oauth2.googleapis.com", "www.googleapis.com"],
         }
     }
 }
@@ -290,6 +292,19 @@ pub enum Failure {
     /// Whoever signed in has no account of the kind that is wanted.
     #[error("whoever signed in at the network has no such account there")]
     NoAccount,
+}
+
+impl Failure {
+    /// What an operator counts of it, whoever asked the network.
+    #[must_use]
+    pub fn metric(self) -> Option<Metric> {
+        match self {
+            Self::Unavailable | Self::Unanswered | Self::Unreadable(_) => Some(Metric::NetworkUnanswered),
+            Self::AppRejected => Some(Metric::AppRejected),
+            Self::Limited(Limit { reach: LimitReach::App, .. }) => Some(Metric::AppLimited),
+            _ => None,
+        }
+    }
 }
 
 /// How long, and for what, a network wants to be left alone.

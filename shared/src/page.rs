@@ -1,4 +1,4 @@
-//! Pages for people whose sign-in cannot go on: what happened, and what to do next.
+//! Pages for people: why a sign-in cannot go on, and what to do next; what became of a deletion.
 //!
 //! A page has no script, no picture and no link to anywhere that a stranger chose; its style is
 //! allowed by hash. What came from outside is escaped by the template or not shown at all.
@@ -139,26 +139,29 @@ impl Obstacle {
 impl IntoResponse for Obstacle {
     fn into_response(self) -> Response {
         let (title, meaning, next) = self.words();
-        let body = page(
-            title,
-            &html! {
-                h1 { (title) }
-                p { (meaning) }
-                p.next { (next) }
-                footer { "Code: " code { (self.code()) } }
-            },
-        );
-        let mut response = (self.status(), body.into_string()).into_response();
-        let headers = response.headers_mut();
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
-        if let Ok(policy) = HeaderValue::from_str(&policy()) {
-            headers.insert(header::CONTENT_SECURITY_POLICY, policy);
-        }
+        let body = html! {
+            h1 { (title) }
+            p { (meaning) }
+            p.next { (next) }
+            footer { "Code: " code { (self.code()) } }
+        };
+        let mut response = respond(self.status(), title, &body);
         if self == Self::Unavailable {
-            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("60"));
         }
         response
     }
+}
+
+/// A page with this title and body.
+pub fn respond(status: StatusCode, title: &str, body: &Markup) -> Response {
+    let mut response = (status, page(title, body).into_string()).into_response();
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    if let Ok(policy) = HeaderValue::from_str(&policy()) {
+        headers.insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
 }
 
 fn page(title: &str, body: &Markup) -> Markup {

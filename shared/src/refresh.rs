@@ -25,6 +25,7 @@ use crate::{
     grant::{GrantPlace, SealedGrant},
     history::What,
     keys::{Sealer, TenantKeys},
+    metrics::{self, Metric},
     network::{Failure, Grant, LimitReach},
     random::Random,
     renewal::{Fruitless, Next, Refused, Renewal, Renewed},
@@ -234,12 +235,18 @@ impl Refresher {
             Err(seen) => return Ok(Asked::Look(seen)),
         };
         loop {
-            let failure = match self.request(key, &mut app, &attempt.refresh_token, deadline, now).await {
+            let left = deadline.left();
+            let answer = self.request(key, &mut app, &attempt.refresh_token, deadline, now).await;
+            let took = left.saturating_sub(deadline.left()).as_millis().try_into().unwrap_or(u64::MAX);
+            metrics::record(now, Some(network), [(Metric::RefreshLatency, took)]);
+            let failure = match answer {
                 Ok(grant) => return self.keep(key, &attempt, grant, &sealer).await,
                 Err(failure) => failure,
             };
             tracing::warn!(tenant = %key.tenant, profile = %key.profile, fence = attempt.held.renewal.fence, %failure,
                 "a refresh brought nothing");
+            let failed = [Some(Metric::RefreshesFailed), failure.metric()];
+            metrics::record(now, Some(network), failed.into_iter().flatten().map(|metric| (metric, 1)));
             let Failure::Dead(reason) = failure else { return self.end(key, &attempt, &app, failure).await };
             match self.refused(key, attempt, reason, &sealer, deadline, now).await? {
                 Ok(next) => attempt = next,
@@ -310,6 +317,7 @@ impl Refresher {
         match self.place(key, held, &renewed).await {
             Ok(Placed::Committed(seen)) => {
                 tracing::info!(tenant = %key.tenant, profile = %key.profile, fence = held.renewal.fence, "refreshed");
+                metrics::record(self.clock.now(), Some(key.profile.kind().network()), [(Metric::Refreshed, 1)]);
                 self.vault.count(key, What::Refreshed, None, false, self.clock.now()).await;
                 return Ok(Asked::Look(Some(seen)));
             }
@@ -352,9 +360,14 @@ impl Refresher {
             login: held.token.login.clone(),
             renewed,
         };
-        if let Err(error) = self.spill.send(&spilled).await {
-            tracing::error!(tenant = %key.tenant, profile = %key.profile, %error, "a new grant could not be kept anywhere");
-        }
+        let kept = match self.spill.send(&spilled).await {
+            Ok(()) => Metric::GrantsSpilled,
+            Err(error) => {
+                tracing::error!(tenant = %key.tenant, profile = %key.profile, %error, "a new grant could not be kept anywhere");
+                Metric::GrantsLost
+            }
+        };
+        metrics::record(self.clock.now(), Some(key.profile.kind().network()), [(kept, 1)]);
     }
 
     /// The network refused the refresh token that was sent: another attempt with a candidate, or the token as it is now.
@@ -390,7 +403,10 @@ impl Refresher {
             }
             Refused::Dead(reason) => {
                 match self.vault.die(key, &seen, reason, now).await {
-                    Ok(()) => tracing::warn!(tenant = %key.tenant, profile = %key.profile, ?reason, "a token is dead"),
+                    Ok(()) => {
+                        tracing::warn!(tenant = %key.tenant, profile = %key.profile, ?reason, "a token is dead");
+                        metrics::record(now, Some(key.profile.kind().network()), [(Metric::FoundDead, 1)]);
+                    }
                     Err(StoreError::Conflict) => {}
                     Err(error) => return Err(error.into()),
                 }

@@ -48,6 +48,19 @@ pub enum GrantError {
     Apps(#[from] AppsError),
 }
 
+impl GrantError {
+    /// Whether something that this takes is down: the same may go well a moment later.
+    #[must_use]
+    pub fn is_outage(&self) -> bool {
+        matches!(
+            self,
+            Self::Store(StoreError::Unavailable(_))
+                | Self::Keys(KeysError::Unavailable(_))
+                | Self::Apps(AppsError::Unavailable(_))
+        )
+    }
+}
+
 /// What ending grants takes.
 #[derive(Clone)]
 pub struct Revoker {

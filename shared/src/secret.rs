@@ -76,6 +76,12 @@ impl SecretHash {
         Self(URL_SAFE_NO_PAD.encode(hash))
     }
 
+    /// What a SHA-256 that was made elsewhere is written as.
+    #[must_use]
+    pub fn from_digest(digest: &digest::Digest) -> Self {
+        Self(URL_SAFE_NO_PAD.encode(digest))
+    }
+
     /// Whether `secret` is the one that was hashed, compared in constant time.
     #[must_use]
     pub fn matches(&self, secret: &SecretString) -> bool {

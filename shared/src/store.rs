@@ -17,11 +17,12 @@ use aws_sdk_dynamodb::{
     primitives::Blob,
     types::{AttributeValue, Delete, Put, ReturnValuesOnConditionCheckFailure, TransactWriteItem, Update},
 };
-use jiff::Timestamp;
+use jiff::{SignedDuration, Timestamp};
 use serde::{Serialize, de::DeserializeOwned};
 
 use crate::seal::Sealed;
 
+pub mod account_events;
 pub mod acquisition;
 pub mod flows;
 pub mod history;
@@ -30,9 +31,14 @@ pub mod ownership;
 pub mod profiles;
 pub mod pauses;
 pub mod renewals;
+pub mod reseal;
+pub mod restore;
 pub mod rules;
 pub mod settings;
+pub mod suppressions;
+pub mod transfer;
 pub mod users;
+pub mod walk;
 
 /// Why the store did not do it.
 #[derive(Debug, thiserror::Error)]
@@ -50,29 +56,51 @@ pub enum StoreError {
 
 type Item = HashMap<String, AttributeValue>;
 
-/// How `due` is spread: a key always falls on the same shard while the number stays the same.
+/// How `due` is spread: its rows over shards, and those of tokens over a time as well, so that what was connected in
+/// one hour does not fall due in one hour for ever.
+///
+/// A key always falls on the same shard while their number stays the same, and always has the same delay while the
+/// jitter does.
 #[derive(Clone, Copy, Debug)]
-pub struct Shards(u16);
+pub struct Spread {
+    shards: u16,
+    jitter: SignedDuration,
+}
 
-impl Shards {
-    /// This many shards, at least one.
+impl Spread {
+    /// Over this many shards, at least one; and a token's row comes up at most so many minutes after it is due.
     #[must_use]
-    pub fn new(count: u16) -> Self {
-        Self(count.max(1))
+    pub fn new(shards: u16, jitter_minutes: u16) -> Self {
+        Self { shards: shards.max(1), jitter: SignedDuration::from_mins(jitter_minutes.into()) }
     }
 
     /// The shard of `key`.
-    fn of(self, key: &str) -> String {
-        let hash = digest::digest(&digest::SHA256, key.as_bytes());
-        let [high, low, ..] = hash.as_ref() else { return "0".to_owned() };
-        (u16::from_be_bytes([*high, *low]) % self.0).to_string()
+    fn shard(self, key: &str) -> String {
+        let [high, low, ..] = hash(key);
+        (u16::from_be_bytes([high, low]) % self.shards).to_string()
+    }
+
+    /// When the row of a token comes up that is due at `at`: later by a share of the jitter that its key decides, and
+    /// never before.
+    fn delayed(self, key: &str, at: Timestamp) -> Timestamp {
+        let [_, _, share @ ..] = hash(key);
+        let seconds = (i128::from(u32::from_be_bytes(share)) * i128::from(self.jitter.as_secs())) >> u32::BITS;
+        at + SignedDuration::from_secs(seconds.try_into().unwrap_or_default())
     }
 
     /// Every shard.
-    fn all(self) -> impl Iterator<Item = String> {
-        (0..self.0).map(|shard| shard.to_string())
+    fn shards(self) -> impl Iterator<Item = String> {
+        (0..self.shards).map(|shard| shard.to_string())
     }
 }
+
+fn hash(key: &str) -> [u8; 6] {
+    let hash = digest::digest(&digest::SHA256, key.as_bytes());
+    hash.as_ref().first_chunk().copied().unwrap_or_default()
+}
+
+/// At most so long is waited before a call to a table is repeated for the first time: tables answer within milliseconds.
+const FIRST_PAUSE: Duration = Duration::from_millis(50);
 
 /// A DynamoDB client that answers, or fails, well within a function's budget.
 ///
@@ -85,7 +113,7 @@ fn client(aws: &SdkConfig) -> Client {
         .operation_timeout(Duration::from_secs(5));
     let config = Builder::from(aws)
         .timeout_config(timeouts.build())
-        .retry_config(RetryConfig::standard().with_max_attempts(3))
+        .retry_config(RetryConfig::standard().with_max_attempts(3).with_initial_backoff(FIRST_PAUSE))
         .retry_partition(RetryPartition::custom("store").build());
     Client::from_conf(config.build())
 }
@@ -344,6 +372,13 @@ fn put_in_transaction(table: &str, item: Item) -> Result<TransactWriteItem, Stor
     Ok(TransactWriteItem::builder().put(put).build())
 }
 
+/// Writes a whole new row in a transaction, if there is none.
+fn put_if_missing(table: &str, item: Item, key: &str) -> Result<TransactWriteItem, StoreError> {
+    let put = Put::builder().table_name(table).set_item(Some(item));
+    let put = put.condition_expression(format!("attribute_not_exists({key})")).build().map_err(unreadable)?;
+    Ok(TransactWriteItem::builder().put(put).build())
+}
+
 /// Does all of it or nothing. A repetition by the SDK is recognised by its token and done once.
 async fn transact(client: &Client, items: Vec<TransactWriteItem>) -> Result<(), StoreError> {
     match client.transact_write_items().set_transact_items(Some(items)).send().await {
@@ -377,8 +412,8 @@ pub struct DueCursor {
 const DUE_PAGE: i32 = 100;
 
 impl DueCursor {
-    fn new(shards: Shards) -> Self {
-        let mut shards = shards.all().collect::<Vec<_>>().into_iter();
+    fn new(spread: Spread) -> Self {
+        let mut shards = spread.shards().collect::<Vec<_>>().into_iter();
         let shard = shards.next();
         Self { shards, shard, start: None }
     }
@@ -442,4 +477,53 @@ fn row_key(pk: impl Into<String>, sk: impl Into<String>) -> Item {
 
 fn key_part<'a>(item: &'a Item, name: &str) -> Option<&'a str> {
     item.get(name)?.as_s().ok().map(String::as_str)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const DUE: Timestamp = Timestamp::constant(1_800_000_000, 0);
+
+    fn key(number: usize) -> String {
+        format!("T#acme#P#facebook_user-{number}#acquisition-alice")
+    }
+
+    // S63
+    #[test]
+    fn of_a_million_that_are_due_at_once_every_minute_gets_its_share_and_none_comes_up_early() {
+        let spread = Spread::new(4, 180);
+        let mut minutes = [0_u32; 180];
+        for number in 0..1_000_000 {
+            let late = spread.delayed(&key(number), DUE).duration_since(DUE);
+            assert!(!late.is_negative() && late < SignedDuration::from_mins(180), "{number} comes up {late} late");
+            minutes[usize::try_from(late.as_mins()).unwrap()] += 1;
+        }
+        let (least, most) = (minutes.iter().min().unwrap(), minutes.iter().max().unwrap());
+        // 5,556 on average
+        assert!((5_200..5_900).contains(least) && (5_200..5_900).contains(most), "{least} to {most} in a minute");
+    }
+
+    // S63
+    #[test]
+    fn a_key_always_has_the_same_delay_and_none_where_there_is_no_jitter() {
+        for number in 0..1_000 {
+            let key = key(number);
+            let later = DUE + SignedDuration::from_hours(24);
+            let delay = |at| Spread::new(4, 180).delayed(&key, at).duration_since(at);
+            assert_eq!(delay(DUE), delay(later), "{key}");
+            assert_eq!(Spread::new(16, 180).delayed(&key, DUE).duration_since(DUE), delay(DUE), "{key}");
+            assert_eq!(Spread::new(4, 0).delayed(&key, DUE), DUE, "{key}");
+        }
+    }
+
+    #[test]
+    fn no_number_of_shards_loses_a_key() {
+        for count in [0, 1, 4, 256] {
+            let spread = Spread::new(count, 0);
+            let shards: Vec<_> = spread.shards().collect();
+            assert_eq!(shards.len(), usize::from(count.max(1)));
+            assert!((0..100).all(|number| shards.contains(&spread.shard(&key(number)))), "{count}");
+        }
+    }
 }

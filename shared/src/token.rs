@@ -77,7 +77,7 @@ impl<'de> Deserialize<'de> for TokenId {
     }
 }
 
-/// Why a network said that a credential is dead.
+/// Why a credential is dead: what the network said, or what was done to it here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
@@ -99,6 +99,8 @@ pub enum Reason {
     AppRemoved,
     /// The network ends after a week what was granted to an app in testing.
     AppInTesting,
+    /// It was brought back from a backup, and its refresh token, which works once, may have been spent since.
+    Restored,
 }
 
 /// What is known of a credential.
@@ -235,8 +237,9 @@ impl Refusal {
 
 /// The access token is renewed so long before it ends.
 const MARGIN: SignedDuration = SignedDuration::from_mins(5);
-/// A network that ends credentials silently is asked so often: often enough to be at least daily.
-pub const CHECKED_EVERY: SignedDuration = SignedDuration::from_hours(23);
+/// A network that ends credentials silently is asked so often: with the jitter of the index, less than four hours,
+/// at least daily.
+pub const CHECKED_EVERY: SignedDuration = SignedDuration::from_hours(20);
 /// An access token that ends within this time is not handed out any more.
 const LEEWAY: SignedDuration = SignedDuration::from_secs(30);
 

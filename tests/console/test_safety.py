@@ -78,12 +78,12 @@ def test_tokens_and_codes_are_in_no_address_no_storage_and_no_referrer(sandbox, 
     assert not re.search("code=|state=|completion_code", alice.page.url)
 
 
-def test_a_connect_link_that_leads_elsewhere_is_not_followed(sandbox, visitor):
+def test_a_connect_link_that_is_a_script_is_not_followed(sandbox, visitor):
     alice = visitor().sign_in("alice")
-    elsewhere = {"id": "a", "connect_url": "https://evil.example/oauth/start", "kind": "x_profile", "privacy_url": None}
-    alice.page.route("**/v1/connect-sessions", lambda route: route.fulfill(status=201, content_type="application/json", body=json.dumps(elsewhere)))
-    alice.add("X profile").sees("The link leads elsewhere")
-    assert alice.page.url.startswith(sandbox.url)
+    script = {"id": "a", "connect_url": "javascript:window.struck=1", "kind": "x_profile", "privacy_url": None}
+    alice.page.route("**/v1/connect-sessions", lambda route: route.fulfill(status=201, content_type="application/json", body=json.dumps(script)))
+    alice.add("X profile").sees("The link leads nowhere")
+    assert alice.page.evaluate("window.struck") is None
 
 
 def test_a_first_view_is_small_and_there_before_any_data(sandbox, visitor):

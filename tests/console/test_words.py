@@ -9,7 +9,7 @@ from conftest import ROOT
 SCHEMAS = json.loads((ROOT / "functions/tokens/openapi.json").read_text())["components"]["schemas"]
 WORDS = [
     ("Network", "NETWORKS"), ("Kind", "KINDS"), ("TokenKind", "TOKENS"), ("Use", "USES"), ("ProfileState", "PROFILE_STATES"),
-    ("Standing", "STANDINGS"), ("Colour", "COLOURS"), ("Reason", "REASONS"), ("EndingCode", "ENDINGS"), ("What", "EVENTS"),
+    ("Standing", "STANDINGS"), ("Colour", "COLOURS"), ("Reason", "REASONS"), ("EndingCode", "ENDINGS"), ("What", "EVENTS"), ("Trouble", "TROUBLES"),
 ]
 # what the description names in its prose alone
 PROSE = [

@@ -24,6 +24,9 @@ use tokio::net::TcpListener;
 use super::{NOW, clock_at};
 use crate::support::client;
 
+/// Where it is told what becomes of mails.
+pub(super) const MAIL_EVENTS: &str = "tokenward";
+
 /// The address that mail may be sent from.
 pub(super) const SENDER: &str = "tokenward@example.com";
 
@@ -36,7 +39,7 @@ pub(super) struct Engine {
 }
 
 enum Serving {
-    StandIns(Cloud),
+    StandIns(Box<Cloud>),
     Moto(Arc<Moto>),
 }
 
@@ -58,8 +61,9 @@ impl Engine {
             faults: Faults::default(),
             secrets: [].into(),
             senders: vec![SENDER.to_owned()],
+            configuration_sets: vec![MAIL_EVENTS.to_owned()],
         };
-        Self::at(&url, Serving::StandIns(Cloud::start(listener, options).await.unwrap())).await
+        Self::at(&url, Serving::StandIns(Box::new(Cloud::start(listener, options).await.unwrap().0))).await
     }
 
     async fn moto() -> Self {

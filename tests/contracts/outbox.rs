@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use jiff::Timestamp;
 use shared::{
+    access::TenantId,
     ladder::Ladder,
     profile::Kind,
     settings::Settings,
@@ -15,9 +16,9 @@ use shared::{
     token::{State, Step, Token},
 };
 
-use super::{NOW, Store, days, minutes, on_each, subject, tenant};
+use super::{NOW, Store, days, due_token, minutes, on_each, subject, tenant};
 
-async fn all_due(vault: &Vault, now: Timestamp) -> Vec<DueRow> {
+async fn all_due(vault: &Vault, now: Timestamp) -> Vec<(TenantId, DueRow)> {
     let (mut cursor, mut found) = (vault.due_cursor(), Vec::new());
     while let Some(rows) = vault.due(&mut cursor, now).await.unwrap() {
         found.extend(rows);
@@ -40,7 +41,7 @@ async fn a_step_of_a_token_is_told_once_however_often_it_is_found_due() {
         let (key, token) = store.connected("acme", "alice", Kind::XProfile, "42").await;
         let first = NOW + days(30);
         assert_eq!(all_due(vault, first - minutes(1)).await, []);
-        assert_eq!(all_due(vault, first).await, [DueRow::Token(key.clone())]);
+        assert_eq!(all_due(vault, first).await, [due_token(&key)]);
 
         age(vault, &key, &token, first).await.unwrap();
         assert!(matches!(age(vault, &key, &token, first).await, Err(StoreError::Conflict)));
@@ -51,7 +52,7 @@ async fn a_step_of_a_token_is_told_once_however_often_it_is_found_due() {
         assert_eq!(of.step, Step::Warning { expires_at: first + days(30) });
         let (notices, more) = vault.notices(&tenant, &alice, None, 100).await.unwrap();
         assert_eq!((notices, more), (vec![outbox.entries[0].1.clone()], None));
-        assert_eq!(all_due(vault, first).await, [DueRow::Outbox(tenant, alice)], "the token is not due any more");
+        assert_eq!(all_due(vault, first).await, [(tenant, DueRow::Outbox(alice))], "the token is not due any more");
 
         let aged = vault.token(&key).await.unwrap().unwrap().token;
         age(vault, &key, &aged, NOW + days(60)).await.unwrap();

@@ -126,7 +126,7 @@ async fn a_removal_is_due_until_a_pass_that_began_late_enough_found_nothing_more
             Some(NOW + minutes(1))
         );
         assert_eq!(vault.removal(&removal.tenant, &removal.subject).await.unwrap(), Some(removal.clone()));
-        let row = DueRow::Removal(tenant("acme"), subject(person));
+        let row = (tenant("acme"), DueRow::Removal(subject(person)));
         assert_eq!(due(NOW + minutes(1)).await, []);
         assert_eq!(due(NOW + minutes(2)).await, [row]);
 

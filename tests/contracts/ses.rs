@@ -1,11 +1,14 @@
 //! Mail through SES.
 
 use mail_parser::{Message, MessageParser};
-use shared::mail::{Letter, Mailer, SendError};
+use shared::{
+    access::TenantId,
+    mail::{Letter, Mailer, SendError},
+};
 
 use super::{
     NOW,
-    engine::{SENDER, on_each},
+    engine::{MAIL_EVENTS, SENDER, on_each},
 };
 
 fn letter() -> Letter {
@@ -16,6 +19,10 @@ fn letter() -> Letter {
     }
 }
 
+fn acme() -> TenantId {
+    "acme".parse().unwrap()
+}
+
 fn read(raw: &str) -> Message<'_> {
     MessageParser::default().parse(raw).unwrap()
 }
@@ -23,9 +30,9 @@ fn read(raw: &str) -> Message<'_> {
 #[tokio::test]
 async fn a_letter_arrives_as_it_was_written() {
     on_each(async |engine| {
-        let mailer = Mailer::new(&engine.sdk, &format!("Tokenward <{SENDER}>")).unwrap();
+        let mailer = Mailer::new(&engine.sdk, &format!("Tokenward <{SENDER}>"), MAIL_EVENTS).unwrap();
         let to = format!("{}@acme.example", engine.name("alice"));
-        mailer.send(std::slice::from_ref(&to), &letter(), NOW).await.unwrap();
+        mailer.send(&acme(), std::slice::from_ref(&to), &letter(), NOW).await.unwrap();
 
         let [mail] = engine.mails_to(&to).await.try_into().unwrap();
         let mail = read(&mail);
@@ -43,8 +50,9 @@ async fn a_letter_arrives_as_it_was_written() {
 async fn a_sender_that_ses_has_not_verified_is_an_operators_problem() {
     on_each(async |engine| {
         let to = format!("{}@acme.example", engine.name("bob"));
-        let mailer = Mailer::new(&engine.sdk, "mallory@elsewhere.example").unwrap();
-        let Err(SendError::Refused(error)) = mailer.send(std::slice::from_ref(&to), &letter(), NOW).await else {
+        let mailer = Mailer::new(&engine.sdk, "mallory@elsewhere.example", MAIL_EVENTS).unwrap();
+        let Err(SendError::Refused(error)) = mailer.send(&acme(), std::slice::from_ref(&to), &letter(), NOW).await
+        else {
             panic!("it was not refused")
         };
         assert!(format!("{error:?}").contains("MessageRejected"), "{error:?}");
@@ -56,9 +64,9 @@ async fn a_sender_that_ses_has_not_verified_is_an_operators_problem() {
 #[tokio::test]
 async fn an_address_that_is_none_is_not_written_to() {
     on_each(async |engine| {
-        let mailer = Mailer::new(&engine.sdk, SENDER).unwrap();
+        let mailer = Mailer::new(&engine.sdk, SENDER, MAIL_EVENTS).unwrap();
         for address in ["", "alice", "alice@acme.example\r\nBcc: mallory@elsewhere.example", "a@b, c@d"] {
-            let sent = mailer.send(&[address.to_owned()], &letter(), NOW).await;
+            let sent = mailer.send(&acme(), &[address.to_owned()], &letter(), NOW).await;
             assert!(matches!(sent, Err(SendError::BadAddress)), "{address:?}: {sent:?}");
         }
     })

@@ -1,9 +1,9 @@
-//! The spill queue in SQS.
+//! The queues in SQS.
 
 use aws_sdk_sqs::{
     error::{ProvideErrorMetadata as _, SdkError},
     operation::{receive_message::ReceiveMessageError, send_message::SendMessageError},
-    types::{Message, MessageSystemAttributeName},
+    types::{Message, MessageSystemAttributeName, QueueAttributeName, SendMessageBatchRequestEntry},
 };
 
 use super::{Engine, on_each};
@@ -86,6 +86,70 @@ async fn what_is_no_receipt_is_refused() {
         let delete = engine.sqs().delete_message().queue_url(queue).receipt_handle("nobody's").send().await;
         let refused = delete.map_err(SdkError::into_service_error).unwrap_err();
         assert!(refused.is_receipt_handle_is_invalid(), "{refused:?}");
+    })
+    .await;
+}
+
+/// Sends a message for each body; tells the ids of those that were taken and of those that were not.
+async fn send_batch(engine: &Engine, queue: &str, bodies: &[&str]) -> [Vec<String>; 2] {
+    let mut batch = engine.sqs().send_message_batch().queue_url(queue);
+    for (at, body) in bodies.iter().enumerate() {
+        let entry = SendMessageBatchRequestEntry::builder().id(at.to_string()).message_body(*body).build();
+        batch = batch.entries(entry.unwrap());
+    }
+    let sent = batch.send().await.unwrap();
+    [
+        sent.successful.into_iter().map(|entry| entry.id).collect(),
+        sent.failed.into_iter().map(|entry| entry.id).collect(),
+    ]
+}
+
+/// How many messages are visible, and how many are not.
+async fn counts(engine: &Engine, queue: &str) -> [u32; 2] {
+    let names =
+        [QueueAttributeName::ApproximateNumberOfMessages, QueueAttributeName::ApproximateNumberOfMessagesNotVisible];
+    let get = engine.sqs().get_queue_attributes().queue_url(queue).set_attribute_names(Some(names.to_vec()));
+    let attributes = get.send().await.unwrap().attributes.unwrap();
+    names.map(|name| attributes[&name].parse().unwrap())
+}
+
+#[tokio::test]
+async fn messages_are_sent_together_and_counted_while_they_wait_and_while_somebody_works_on_them() {
+    on_each(async |engine| {
+        let queue = engine.spill_queue().await;
+        assert_eq!(counts(engine, &queue).await, [0, 0]);
+        let [sent, failed] = send_batch(engine, &queue, &["a", "b", "c"]).await;
+        assert_eq!((sent, failed), (vec!["0".to_owned(), "1".to_owned(), "2".to_owned()], Vec::new()));
+        assert_eq!(counts(engine, &queue).await, [3, 0]);
+        let received = receive(engine, &queue, 600).await;
+        let mut bodies: Vec<_> = received.iter().map(|message| message.body().unwrap()).collect();
+        bodies.sort_unstable();
+        assert_eq!(bodies, ["a", "b", "c"]);
+        assert_eq!(counts(engine, &queue).await, [0, 3]);
+        for message in &received {
+            delete(engine, &queue, message).await;
+        }
+        assert_eq!(counts(engine, &queue).await, [0, 0]);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_batch_that_sqs_does_not_take_is_refused_by_its_name() {
+    on_each(async |engine| {
+        let queue = engine.spill_queue().await;
+        let entry = |id: &str| SendMessageBatchRequestEntry::builder().id(id).message_body(BODY).build().unwrap();
+        let send = async |ids: &[&str]| {
+            let entries = ids.iter().map(|id| entry(id)).collect();
+            let sent = engine.sqs().send_message_batch().queue_url(&queue).set_entries(Some(entries)).send().await;
+            sent.map_err(SdkError::into_service_error).unwrap_err()
+        };
+        let eleven: Vec<_> = (0..11).map(|at| at.to_string()).collect();
+        let eleven: Vec<_> = eleven.iter().map(String::as_str).collect();
+        assert!(send(&["1", "1"]).await.is_batch_entry_ids_not_distinct());
+        assert!(send(&eleven).await.is_too_many_entries_in_batch_request());
+        assert!(send(&["no id"]).await.is_invalid_batch_entry_id());
+        assert_eq!(counts(engine, &queue).await, [0, 0]);
     })
     .await;
 }

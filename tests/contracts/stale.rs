@@ -8,14 +8,14 @@ use shared::{
     settings::Settings,
     store::{
         StoreError,
-        profiles::{DueRow, Held, TokenKey},
+        profiles::{Held, TokenKey},
         renewals::{Beginning, Placed, Stepped},
     },
     token::{Reason, State, Token},
 };
 
 use super::{
-    NOW, Store, days, minutes, on_each,
+    NOW, Store, days, due_token, minutes, on_each,
     renewals::{answer, done, print, read},
     sealed_grant, token_of,
 };
@@ -45,7 +45,7 @@ async fn allow(store: &Store, key: &TokenKey) {
 async fn comes_up(store: &Store, key: &TokenKey, by: Timestamp) -> bool {
     let mut cursor = store.vault.due_cursor();
     while let Some(rows) = store.vault.due(&mut cursor, by).await.unwrap() {
-        if rows.contains(&DueRow::Token(key.clone())) {
+        if rows.contains(&due_token(key)) {
             return true;
         }
     }

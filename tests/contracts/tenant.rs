@@ -2,6 +2,7 @@
 
 use jiff::Timestamp;
 use shared::{
+    access::TenantId,
     connect::ReturnUrls,
     grant::GrantPlace,
     health::Colour,
@@ -20,9 +21,9 @@ use shared::{
     token::Reason,
 };
 
-use super::{NOW, Store, days, minutes, on_each, profile, sealed_grant, subject, tenant, token_of};
+use super::{NOW, Store, days, due_token, minutes, on_each, profile, sealed_grant, subject, tenant, token_of};
 
-async fn all_due(vault: &Vault, now: Timestamp) -> Vec<DueRow> {
+async fn all_due(vault: &Vault, now: Timestamp) -> Vec<(TenantId, DueRow)> {
     let (mut cursor, mut found) = (vault.due_cursor(), Vec::new());
     while let Some(rows) = vault.due(&mut cursor, now).await.unwrap() {
         found.extend(rows);
@@ -76,26 +77,26 @@ async fn a_changed_ladder_is_due_once_and_brings_forward_what_it_has_to() {
         let longer = with_ladder(&first, &[45, 30], NOW);
         vault.put_settings(&acme, &first, &longer, NOW).await.unwrap();
         assert_eq!(all_due(vault, NOW).await, []);
-        assert_eq!(all_due(vault, NOW + minutes(1)).await, [DueRow::Settings(acme.clone())]);
+        assert_eq!(all_due(vault, NOW + minutes(1)).await, [(acme.clone(), DueRow::Settings)]);
 
-        let so_far = vault.rescheduling(&acme).await.unwrap().unwrap();
+        let so_far = vault.rescheduling(&acme, NOW + days(2)).await.unwrap().unwrap();
         let page = vault.tokens_after(&acme, &so_far).await.unwrap();
         assert_eq!(page.keys, std::slice::from_ref(&key));
         vault.bring_forward(&key, &so_far.ladder).await.unwrap();
         vault.reached(&acme, &so_far, &page).await.unwrap();
-        assert_eq!(vault.rescheduling(&acme).await.unwrap(), None);
-        assert_eq!(all_due(vault, NOW + days(15)).await, [DueRow::Token(key.clone())], "45 days before its end");
+        assert_eq!(vault.rescheduling(&acme, NOW + days(2)).await.unwrap(), None);
+        assert_eq!(all_due(vault, NOW + days(15)).await, [due_token(&key)], "45 days before its end");
 
         // a ladder with fewer rungs leaves it where it is, and settings without another ladder are not due
         let shorter = with_ladder(&longer, &[30], NOW + days(1));
         vault.put_settings(&acme, &longer, &shorter, NOW + days(1)).await.unwrap();
-        let so_far = vault.rescheduling(&acme).await.unwrap().unwrap();
+        let so_far = vault.rescheduling(&acme, NOW + days(2)).await.unwrap().unwrap();
         vault.bring_forward(&key, &so_far.ladder).await.unwrap();
         assert_eq!(all_due(vault, NOW + days(15)).await.len(), 2);
         let page = vault.tokens_after(&acme, &so_far).await.unwrap();
         vault.reached(&acme, &so_far, &page).await.unwrap();
         vault.put_settings(&acme, &shorter, &with_ladder(&shorter, &[30], NOW + days(2)), NOW + days(2)).await.unwrap();
-        assert_eq!(vault.rescheduling(&acme).await.unwrap(), None);
+        assert_eq!(vault.rescheduling(&acme, NOW + days(2)).await.unwrap(), None);
     })
     .await;
 }
@@ -111,7 +112,7 @@ async fn acquisition_that_got_worse_is_told_once_whoever_looks() {
         let look = async |after: i64| {
             vault.look_at_acquisition(&acme, Network::Facebook, true, NOW + minutes(after)).await.unwrap()
         };
-        let watched = DueRow::Acquisition(acme.clone(), Network::Facebook);
+        let watched = (acme.clone(), DueRow::Acquisition(Network::Facebook));
         assert!(!all_due(vault, NOW).await.contains(&watched), "the index may be behind");
         assert!(all_due(vault, NOW + minutes(1)).await.contains(&watched));
         assert_eq!(look(1).await.recipients, [], "from red to green");

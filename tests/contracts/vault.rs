@@ -10,10 +10,10 @@ use shared::{
     grant::GrantPlace,
     ladder::Ladder,
     profile::{Kind, Network, Switch},
-    store::{StoreError, flows::Revocation, profiles::TokenKey, users::User},
+    store::{Spread, StoreError, flows::Revocation, profiles::TokenKey, users::User},
 };
 
-use super::{APP, Engine, NOW, Store, minutes, on_each, profile, sealed_grant, subject, tenant, token_of};
+use super::{APP, Engine, NOW, Store, days, minutes, on_each, profile, sealed_grant, subject, tenant, token_of};
 
 /// The attributes of every row that an index holds of a tenant.
 async fn indexed(engine: &Engine, tenant: &str) -> Vec<BTreeSet<String>> {
@@ -205,6 +205,39 @@ async fn a_person_is_remembered_by_the_newest_address() {
             vault.remember(&caller(email), &user().await, NOW).await.unwrap();
             assert_eq!(user().await.email.as_deref(), email);
         }
+    })
+    .await;
+}
+
+// S63
+#[tokio::test]
+async fn what_was_connected_at_one_moment_falls_due_over_the_jitter_and_never_before_its_time() {
+    on_each(async |engine| {
+        let store = Store::spread(engine, Spread::new(4, 180));
+        for id in 0..60 {
+            store.connected("acme", "alice", Kind::XProfile, &(9_000 + id).to_string()).await;
+        }
+        let due = async |after: i64| {
+            let (mut cursor, mut count) = (store.vault.due_cursor(), 0);
+            while let Some(rows) = store.vault.due(&mut cursor, NOW + days(30) + minutes(after)).await.unwrap() {
+                count += rows.len();
+            }
+            count
+        };
+        assert_eq!(due(-1).await, 0);
+        let by_the_hour = [due(60).await, due(120).await, due(180).await];
+        let [first, second, third] = by_the_hour;
+        assert_eq!(third, 60);
+        for of_hour in [first, second - first, third - second] {
+            assert!((10..=30).contains(&of_hour), "{by_the_hour:?}");
+        }
+        // a row that came up, and one that was brought forward, keeps its delay
+        let (key, token) = store.connected("acme", "alice", Kind::XProfile, "42").await;
+        let due_at = async || store.vault.token(&key).await.unwrap().unwrap();
+        let before = due_at().await;
+        store.vault.reschedule(&key, &token, &Ladder::default()).await.unwrap();
+        store.vault.bring_forward(&key, &Ladder::default()).await.unwrap();
+        assert_eq!(due_at().await, before);
     })
     .await;
 }

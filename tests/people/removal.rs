@@ -16,7 +16,7 @@ use shared::{
     random::Random,
     seal::Sealed,
     store::{
-        Shards,
+        Spread,
         profiles::{TokenKey, Vault},
     },
 };
@@ -168,7 +168,7 @@ fn keys(world: &World) -> TenantKeys {
 /// Gives bob so many profiles at X as one that he has, each with the grant of that one, sealed for its own place.
 async fn multiply(world: &World, profile: &str, count: u32) {
     let keys = keys(world);
-    let vault = Vault::new(world.sandbox.aws_config(), "Vault", Shards::new(4));
+    let vault = Vault::new(world.sandbox.aws_config(), "Vault", Spread::new(4, 0));
     let key = TokenKey {
         tenant: "acme".parse().unwrap(),
         profile: profile.parse().unwrap(),

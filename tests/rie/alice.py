@@ -11,19 +11,20 @@ PROFILES = [
 ]
 
 
-def connect_profiles(url):
-    """Connects each; returns an access token of hers."""
+def connect_profiles(url, api=None):
+    """Connects each at `api`, which is the sandbox at `url` unless said otherwise; returns an access token of hers."""
+    api = api or url
     access_token = ask(f"{url}/_sandbox/sign-in", {"person": "alice"})["access_token"]
     caller = {"Authorization": f"Bearer {access_token}", "Content-Type": "application/json"}
     for kind, token, account in PROFILES:
         wanted = {"kind": kind, "token": token, "return_url": f"{url}/"}
-        session = ask(f"{url}/v1/connect-sessions", wanted, caller)
+        session = ask(f"{api}/v1/connect-sessions", wanted, caller)
         consent, cookie = follow(session["connect_url"])
         approval = query(consent) | {"decision": "approve", "account": account}
         callback, _ = follow(consent, approval)
         landing, _ = follow(callback, cookie=cookie)
         completion = {"completion_code": query(landing)["completion_code"]}
-        ask(f"{url}/v1/connect-sessions/{session['id']}/complete", completion, caller)
+        ask(f"{api}/v1/connect-sessions/{session['id']}/complete", completion, caller)
     return access_token
 
 

@@ -1,4 +1,4 @@
-"""Four processes, one refresh: release binaries of `leases` under the Lambda runtime interface emulator, which hands each
+"""Four processes, one refresh: `leases`, as `sam build` made it, under the Lambda runtime interface emulator, which hands each
 one invocation at a time, against one sandbox.
 
 In every round the access token is made to have ended, in the table, and all four are asked for it at once. One of them
@@ -15,7 +15,8 @@ from datetime import datetime, timedelta
 from threading import Barrier
 
 from alice import connect_profiles
-from run import EVENTS, PATIENCE, answer, emulator, sandbox
+from run import PATIENCE, answer, emulator, sandbox
+from samples import EVENTS
 
 PROCESSES = 4
 ROUNDS = 50
@@ -35,7 +36,7 @@ def main():
         port = stack.enter_context(sandbox(data))
         url, aws = f"http://localhost:{port}", f"http://127.0.0.1:{port + 2}"
         connect_profiles(url)
-        environment = answer(f"{url}/_sandbox/environment")["leases"]
+        environment = answer(f"{url}/_sandbox/environment")
         leases = [stack.enter_context(emulator("leases", environment, port + 2)) for _ in range(PROCESSES)]
         pool = stack.enter_context(ThreadPoolExecutor(PROCESSES))
         together = Barrier(PROCESSES)

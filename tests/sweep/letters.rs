@@ -60,10 +60,15 @@ async fn a_mail_service_that_is_not_even_reached_has_sent_nothing_and_one_that_h
     let world = World::start().await;
     let mail_through = async |service: SocketAddr| {
         let aws = world.sandbox.aws_config().to_builder().endpoint_url(format!("http://{service}")).build();
-        let mailer = Mailer::new(&aws, "tokens@example.org").unwrap();
+        let mailer = Mailer::new(&aws, "tokens@example.org", "tokenward").unwrap();
         let [subject, text, html] = ["Sign in again", "", ""].map(str::to_owned);
         mailer
-            .send(&["alice@acme.example".to_owned()], &Letter { subject, text, html }, world.sandbox.clock().now())
+            .send(
+                &"acme".parse().unwrap(),
+                &["alice@acme.example".to_owned()],
+                &Letter { subject, text, html },
+                world.sandbox.clock().now(),
+            )
             .await
     };
 

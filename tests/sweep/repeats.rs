@@ -6,7 +6,8 @@ use reqwest::StatusCode;
 use serde_json::{Value, json};
 
 use super::{
-    called, end_of, everything, mails_to, notices, reauthenticate, rows_with, settle, side_by_side, strike, told,
+    called, end_of, errands::ByHand, everything, mails_to, notices, reauthenticate, rows_with, settle, side_by_side,
+    strike, told,
 };
 use crate::support::{Person, Row, World, days, minutes};
 
@@ -68,13 +69,21 @@ async fn the_same_tick_three_times_changes_nothing_more() {
 async fn a_sweep_whose_storage_fails_in_the_middle_goes_on_with_the_rest_and_then_with_what_failed() {
     let world = World::start().await;
     let [alice, erin] = connect_all(&world, ["alice", "erin"], "acquisition").await;
-    world.later(days(31)).await.forget_calls().await;
-    let (summary, ()) = tokio::join!(world.sweep(), async {
+    world.later(days(31)).await;
+    let sweep = ByHand::of(&world);
+    sweep.dispatch().await;
+    let messages = sweep.sent();
+    assert_eq!(messages.len(), 2, "one for each organisation");
+    world.forget_calls().await;
+    let (first, ()) = tokio::join!(sweep.deliver(&messages[..1]), async {
         called(&world, TRANSACTIONS, 2).await;
         // the SDK asks three times
         strike(&world, TRANSACTIONS, "reset", 0, 3);
     });
-    assert_eq!((&summary["warned"], &summary["failed"]), (&json!(5), &json!(1)), "{summary}");
+    assert_eq!((&first["warned"], &first["failed"]), (&json!(2), &json!(1)), "{first}");
+    assert_eq!(first["batchItemFailures"], json!([{ "itemIdentifier": "0" }]), "it comes again");
+    let second = sweep.deliver(&messages[1..]).await;
+    assert_eq!((&second["warned"], &second["batchItemFailures"]), (&json!(3), &json!([])), "{second}");
     let summary = world.sweep().await;
     assert_eq!((&summary["warned"], &summary["failed"]), (&json!(1), &json!(0)), "{summary}");
     settle(&world).await;
@@ -182,8 +191,12 @@ async fn sweeps_that_run_at_once_say_everything_once() {
     let world = World::start().await;
     let people = connect_all(&world, ["alice", "erin"], "interaction").await;
     world.later(days(31)).await;
-    let summaries = tokio::join!(world.sweep(), world.sweep(), world.sweep(), world.sweep());
-    let summaries: [Value; 4] = summaries.into();
+    let sweep = ByHand::of(&world);
+    tokio::join!(sweep.dispatch(), sweep.dispatch(), sweep.dispatch(), sweep.dispatch());
+    let messages = sweep.sent();
+    assert!(messages.len() >= 8, "two organisations, four times: {messages:#?}");
+    let work = || sweep.deliver(&messages);
+    let summaries: [Value; 4] = tokio::join!(work(), work(), work(), work()).into();
     let sum = |name: &str| summaries.iter().map(|summary| summary[name].as_u64().unwrap()).sum::<u64>();
     assert_eq!((sum("warned"), sum("failed")), (6, 0), "{summaries:#?}");
     settle(&world).await;

@@ -23,7 +23,7 @@ use shared::{
     secret::SecretHash,
     settings::Settings,
     store::{
-        Shards, StoreError,
+        Spread, StoreError,
         flows::Flows,
         profiles::{Held, TokenKey, Vault},
         renewals::{Beginning, Placed, Stepped},
@@ -392,8 +392,10 @@ fn no_sequence_of_what_can_be_done_leads_where_the_product_draws_no_way() {
     let runtime = tokio::runtime::Runtime::new().unwrap();
     let world = runtime.block_on(World::start());
     let aws = world.sandbox.aws_config();
-    let store =
-        Store { vault: Vault::new(aws, "Vault", Shards::new(4)), flows: Flows::new(aws, "Flows", Shards::new(4)) };
+    let store = Store {
+        vault: Vault::new(aws, "Vault", Spread::new(4, 0)),
+        flows: Flows::new(aws, "Flows", Spread::new(4, 0)),
+    };
     let (ids, happened) = (Cell::new(0), RefCell::new(BTreeSet::new()));
     let config = Config { cases: CASES, failure_persistence: None, ..Config::default() };
     let mut runner = TestRunner::new_with_rng(config, TestRng::deterministic_rng(RngAlgorithm::ChaCha));

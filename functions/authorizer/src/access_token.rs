@@ -11,9 +11,10 @@ use jiff::Timestamp;
 use jsonwebtoken::{Algorithm, Header, Validation, errors::ErrorKind};
 use serde::Serialize;
 use serde_json::{Map, Value};
-use shared::access::{Group, Role, Subject, TenantId};
-
-use crate::issuer::VerifyingKey;
+use shared::{
+    access::{Group, Role, Subject, TenantId},
+    jwks::VerifyingKey,
+};
 
 /// How far, in seconds, the issuer's clock may be ahead of ours. The end of a token has no leeway.
 const LEEWAY: i64 = 60;

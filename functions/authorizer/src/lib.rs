@@ -19,7 +19,10 @@ use std::collections::HashMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use shared::clock::Clock;
+use shared::{
+    clock::Clock,
+    metrics::{self, Metric},
+};
 
 use crate::access_token::{AccessToken, Context, Refusal};
 pub use crate::{
@@ -105,7 +108,10 @@ impl Authorizer {
     /// [`Unanswered`] when the event cannot be read or the issuer's keys cannot be had.
     pub async fn invoke(&self, event: Value) -> Result<Value, Unanswered> {
         let request = Request::deserialize(event).map_err(|_| Unanswered::Event)?;
-        Ok(serde_json::to_value(self.answer(&request).await?)?)
+        let answer = self.answer(&request).await.inspect_err(|_| {
+            metrics::record(self.clock.now(), None, [(Metric::AuthorizerUnavailable, 1)]);
+        })?;
+        Ok(serde_json::to_value(answer)?)
     }
 
     async fn answer(&self, request: &Request) -> Result<Answer, IssuerError> {

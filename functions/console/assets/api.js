@@ -61,7 +61,7 @@ export async function* pages(path, query = {}) {
   let next;
   do {
     const page = await get(path, { ...query, next });
-    yield page.items;
+    yield page;
     ({ next } = page);
   } while (next != null);
 }

@@ -18,9 +18,8 @@ export const use = (frame) => { update = frame.update; };
 /** Begins a connect session and leaves for the network; before that shows the organisation's privacy statement, if any. */
 export async function depart(wish) {
   const begun = await api.post('connect-sessions', { ...wish, return_url: `${location.origin}/console` });
-  const away = new URL(begun.connect_url);
-  if (away.origin !== location.origin) throw new api.Refusal({ title: 'The link leads elsewhere', detail: 'Sign-ins begin at the address of this console. Tell your operator.' });
-  const leave = () => location.assign(away);
+  if (!isWeb(begun.connect_url)) throw new api.Refusal({ title: 'The link leads nowhere', detail: 'A sign-in begins at an address of the web. Tell your operator.' });
+  const leave = () => location.assign(begun.connect_url);
   if (!isWeb(begun.privacy_url)) return leave();
   const network = NETWORKS[KINDS[begun.kind].network].title;
   ask({

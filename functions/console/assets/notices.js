@@ -7,10 +7,11 @@ import { depart } from './connect.js';
 import { may } from './policy.js';
 import { loading, mark, say, time, trouble } from './ui.js';
 import { onDate } from './time.js';
-import { NETWORKS, NOTICES, REASONS } from './words.js';
+import { NETWORKS, NOTICES, REASONS, TROUBLES } from './words.js';
 
 let update;
 let items, refusal, acted;
+let mail; // why nothing is mailed to the person
 let withDismissed = false;
 
 export const use = (frame) => { update = frame.update; };
@@ -20,7 +21,10 @@ export const pending = () => items?.filter(({ dismissed }) => !dismissed).length
 export async function load() {
   const read = [];
   try {
-    for await (const page of api.pages('notices')) read.push(...page);
+    for await (const page of api.pages('notices')) {
+      read.push(...page.items);
+      mail = page.mail;
+    }
     [items, refusal] = [read, undefined];
   } catch (reason) {
     refusal = reason;
@@ -35,6 +39,8 @@ export function template() {
     <h1 tabindex="-1">Notices</h1>
     ${refusal ? trouble(refusal, load) : nothing}
     ${acted ? trouble(acted) : nothing}
+    ${mail ? html`<p class="warn">You read these here alone: nothing is mailed to you since ${onDate(mail.since)}, because of your address: ${TROUBLES[mail.reason]}.
+      It is written to again once your identity provider has another one.</p>` : nothing}
     ${!items && !refusal ? loading('Notices are being read') : nothing}
     ${items && !shown.length ? html`<div class="empty"><p><b>Nothing needs you.</b></p>
       <p class="soft">When a token is about to end, or is found dead, you read of it here and by mail.</p></div>` : nothing}

@@ -22,7 +22,7 @@ export const enter = () => load();
 export async function load() {
   const read = [];
   try {
-    for await (const page of api.pages('rules')) read.push(...page);
+    for await (const page of api.pages('rules')) read.push(...page.items);
     [items, refusal] = [read, undefined];
     if (items.some(({ profile_ids }) => profile_ids)) store.list('all'); // their names
   } catch (reason) {

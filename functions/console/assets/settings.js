@@ -6,6 +6,8 @@ import * as session from './session.js';
 import * as store from './store.js';
 import { may } from './policy.js';
 import { ask, loading, say, submit, trouble } from './ui.js';
+import { onDate } from './time.js';
+import { TROUBLES } from './words.js';
 
 let update;
 let settings, refusal, refused;
@@ -50,6 +52,9 @@ export const template = () => html`
       <p class="soft" id="ladder-help">One to ten different numbers from 1 to 365, and again on the day itself.</p>
       <label>E-mail addresses that are told of every token, one a line
         <textarea name="administrators" rows="3" .value=${settings.administrators.join('\n')}></textarea></label>
+      ${settings.suppressed?.length ? html`<div class="warn"><p>These are not written to any more. Mend them and save: whatever
+        stands here then is written to again.</p>
+        <ul>${settings.suppressed.map(({ address, reason, since }) => html`<li><b>${address}</b>: ${TROUBLES[reason]}, since ${onDate(since)}</li>`)}</ul></div>` : nothing}
       <label>Your privacy statement <span class="soft">(https; shown before every sign-in at a network)</span>
         <input name="privacy_url" type="url" .value=${settings.privacy_url ?? ''} placeholder="https://"></label>
       <label>Where mails lead <span class="soft">(empty: to this console)</span>

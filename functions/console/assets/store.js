@@ -25,7 +25,7 @@ class List {
     const items = [];
     try {
       for await (const page of api.pages('profiles', { list: name })) {
-        items.push(...page);
+        items.push(...page.items);
         this.items = items.slice();
         changed();
       }

@@ -103,6 +103,7 @@ export const REASONS = {
   lost_answer: 'The network renewed it and its answer was lost.',
   expired: 'Its time was over before it was renewed.',
   app_removed: 'The app was removed or lost its access.',
+  restored: 'It was brought back from a backup, and what renews it may have been used up since.',
   app_in_testing: 'The app is still in testing at the network, where sign-ins last seven days.',
 };
 
@@ -145,11 +146,18 @@ export const EVENTS = {
   warned: 'warned about',
   expired: 'saw the end of',
   died: 'found dead',
+  erased: 'erased, because its network asked for the person,',
   acquisition_worsened: 'saw acquisition get worse',
   rule_created: 'made a rule',
   rule_changed: 'changed a rule',
   rule_deleted: 'deleted a rule',
   settings_changed: 'changed the settings',
+};
+
+/** Why an address is not written to any more. */
+export const TROUBLES = {
+  bounced: 'mail to it comes back',
+  complained: 'its reader does not want it',
 };
 
 export const REVOCATIONS = {

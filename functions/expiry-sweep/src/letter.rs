@@ -173,6 +173,10 @@ fn cause(reason: Reason, network: Network) -> String {
             "Our app is still in testing at {network}, which ends after seven days what was granted to such an app. Tell your \
              operator: once the app is in production, access lasts."
         ),
+        Reason::Restored => format!(
+            "Our records were brought back from a backup, and what they hold for {network} may have been used up since. Nobody \
+             did anything wrong, and signing in again mends it."
+        ),
         Reason::AppRemoved => {
             format!("Our app was removed from your account at {network}. Signing in again brings it back.")
         }
@@ -370,6 +374,7 @@ mod tests {
             ),
             (Reason::Expired, "Its time at Facebook was over before it could be renewed."),
             (Reason::AppInTesting, "Our app is still in testing at Facebook, which ends after seven days"),
+            (Reason::Restored, "what they hold for Facebook may have been used up since. Nobody did anything wrong"),
             (Reason::AppRemoved, "Our app was removed from your account at Facebook."),
         ] {
             let dead = notice("Alice Meyer", Step::Dead { reason, generation: 1 });

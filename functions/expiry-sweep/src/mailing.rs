@@ -9,8 +9,7 @@ use std::collections::BTreeMap;
 use jiff::{SignedDuration, Timestamp};
 use shared::{
     access::{Subject, TenantId},
-    clock::Deadline,
-    mail::SendError,
+    mail::{Letter, SendError},
     settings::Settings,
     store::{
         StoreError,
@@ -21,7 +20,7 @@ use shared::{
 };
 
 use crate::{
-    Due, Summary, Sweep,
+    Summary, Sweep,
     letter::{self, Reader},
 };
 
@@ -36,26 +35,8 @@ const REFUSED_AGAIN: SignedDuration = SignedDuration::from_hours(1);
 type Entries<'a> = Vec<(String, &'a Notice)>;
 
 impl Sweep {
-    pub(crate) async fn mail_outboxes(&self, due: &Due, summary: &mut Summary, deadline: Deadline) {
-        let now = self.clock.now();
-        for (tenant, recipient) in &due.outboxes {
-            if deadline.left().is_zero() {
-                summary.unfinished = true;
-                return;
-            }
-            match self.mail(tenant, recipient, summary, now).await {
-                // another sweep is at it
-                Ok(()) | Err(StoreError::Conflict) => {}
-                Err(error) => {
-                    summary.failed += 1;
-                    tracing::error!(%tenant, %error, "a due outbox failed");
-                }
-            }
-        }
-    }
-
     /// Mails what waits in an outbox, as one letter, at most once an hour.
-    async fn mail(
+    pub(crate) async fn mail(
         &self,
         tenant: &TenantId,
         to: &Recipient,
@@ -64,6 +45,9 @@ impl Sweep {
     ) -> Result<(), StoreError> {
         let (vault, settings) = (&self.revoker.vault, self.settings(tenant, now).await?);
         let outbox = vault.outbox(tenant, to).await?;
+        if !outbox.is_due(now) {
+            return Ok(());
+        }
         if let Some(sending) = &outbox.sending {
             if sending.is_lost(now) {
                 tracing::warn!(%tenant, "a mail was begun and its end is not known");
@@ -110,7 +94,7 @@ impl Sweep {
         let link = settings.reauthenticate_at(&self.return_urls, &self.reauthenticate_url);
         let reader = whose.as_ref().map_or(Reader::Owner, Reader::Administrators);
         let letter = letter::write(&notices, reader, link, now);
-        match self.mailer.send(&addresses, &letter, now).await {
+        match self.send(tenant, &addresses, &letter, now).await {
             Ok(()) => {
                 summary.mailed += 1;
                 vault.end_mail(tenant, to, &sending, Sent::Accepted, now).await
@@ -129,20 +113,56 @@ impl Sweep {
         }
     }
 
-    /// Where a recipient is written to; nowhere, if nobody said.
+    /// Sends a letter; to each address by itself where the mail service refuses all of them together, so that one that
+    /// cannot be written to stands in nobody's way. It went out if one of them got it.
+    async fn send(
+        &self,
+        tenant: &TenantId,
+        addresses: &[String],
+        letter: &Letter,
+        now: Timestamp,
+    ) -> Result<(), SendError> {
+        let mut sent = self.mailer.send(tenant, addresses, letter, now).await;
+        if addresses.len() == 1 || !matches!(sent, Err(SendError::Refused(_) | SendError::BadAddress)) {
+            return sent;
+        }
+        // one that may have got it outweighs all that did not: nobody is written to twice
+        let known = |sent: &Result<(), SendError>| match sent {
+            Ok(()) => 2,
+            Err(SendError::Unanswered(_)) => 1,
+            Err(_) => 0,
+        };
+        for address in addresses {
+            let one = self.mailer.send(tenant, std::slice::from_ref(address), letter, now).await;
+            if let Err(error) = &one {
+                tracing::error!(%tenant, error = chain(error), "one of several addresses was not written to");
+            }
+            if known(&one) >= known(&sent) {
+                sent = one;
+            }
+        }
+        sent
+    }
+
+    /// Where a recipient is written to: nowhere, if nobody said, or if the mail service said not to.
     async fn addresses(
         &self,
         tenant: &TenantId,
         to: &Recipient,
         settings: &Settings,
     ) -> Result<Vec<String>, StoreError> {
-        Ok(match to {
+        let mut addresses = match to {
             Recipient::Administrators => settings.administrators.clone(),
             Recipient::Person(person) => {
                 let user = self.revoker.vault.user(tenant, person, false).await?;
                 user.email.clone().filter(|_| user.is_here()).into_iter().collect()
             }
-        })
+        };
+        if !addresses.is_empty() {
+            let suppressions = self.revoker.vault.suppressions(tenant).await?;
+            addresses.retain(|address| suppressions.of(address).is_none());
+        }
+        Ok(addresses)
     }
 
     /// How administrators know the people whose tokens are written of: by their addresses where there are any.

@@ -9,6 +9,7 @@ use shared::{
     clock::Clock,
     cloud,
     connect::ReturnUrls,
+    due::DueQueue,
     edge::{self, Fatal, variable},
     exchange::Exchange,
     keys::{KeysConfig, TenantKeys},
@@ -17,18 +18,18 @@ use shared::{
     refresh::Refresher,
     revoke::Revoker,
     spill::Spill,
-    store::{Shards, flows::Flows, profiles::Vault},
+    store::{Spread, flows::Flows, profiles::Vault},
 };
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> Result<(), Fatal> {
     edge::init_logging();
     let (aws, clock, random) = (cloud::config()?, Clock::system(), Random::system());
-    let shards = Shards::new(variable("DUE_SHARDS")?.parse()?);
+    let spread = Spread::new(variable("DUE_SHARDS")?.parse()?, variable("DUE_JITTER_MINUTES")?.parse()?);
     let keys = KeysConfig { table: variable("KEYS_TABLE")?, kms_key: variable("KMS_KEY")?, stage: variable("STAGE")? };
     let revoker = Revoker {
-        vault: Vault::new(&aws, &variable("VAULT_TABLE")?, shards),
-        flows: Flows::new(&aws, &variable("FLOWS_TABLE")?, shards),
+        vault: Vault::new(&aws, &variable("VAULT_TABLE")?, spread),
+        flows: Flows::new(&aws, &variable("FLOWS_TABLE")?, spread),
         keys: Arc::new(TenantKeys::new(&aws, keys, clock.clone(), random.clone())),
         apps: Apps::new(&aws, &variable("APPS_SECRET")?, &variable("GRAPH_VERSION")?, clock.clone()),
         exchange: Exchange::new(cloud::endpoints()?)?,
@@ -37,7 +38,8 @@ async fn main() -> Result<(), Fatal> {
     let sweep = Sweep {
         refresher: Refresher::beside(&revoker, spill, clock.clone(), random, REFRESH_LEASE),
         revoker,
-        mailer: Mailer::new(&aws, &variable("MAIL_FROM")?)?,
+        due: DueQueue::new(&aws, &variable("DUE_QUEUE")?),
+        mailer: Mailer::new(&aws, &variable("MAIL_FROM")?, &variable("MAIL_EVENTS")?)?,
         reauthenticate_url: variable("REAUTHENTICATE_URL")?,
         return_urls: ReturnUrls::parse(&variable("RETURN_URLS")?)?,
         recent: Memory::default(),

@@ -18,7 +18,7 @@ impl Sweep {
         deadline: Deadline,
     ) -> Result<(), StoreError> {
         let vault = &self.revoker.vault;
-        while let Some(so_far) = vault.rescheduling(tenant).await? {
+        while let Some(so_far) = vault.rescheduling(tenant, self.clock.now()).await? {
             if deadline.left().is_zero() {
                 summary.unfinished = true;
                 return Ok(());

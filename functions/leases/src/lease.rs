@@ -11,6 +11,7 @@ use shared::{
     access::{Caller, Operation, Subject},
     clock::Deadline,
     edge::{ApiError, Code, Json, Problem},
+    metrics::{self, Metric},
     profile::{Capability, Network, ProfileId, TokenKind, Use},
     refresh::{Access, Wanted},
     rule::RuleId,
@@ -101,11 +102,28 @@ pub(crate) async fn lease(
         Some(subject) => Some(leases.acting_user(&caller, subject).await?),
         None => None,
     };
+    let (network, left) = (target.network(), deadline.left());
     let lease = match target {
-        Target::Profile(id) => leases.of_profile(&caller, &id, usage, acting.as_ref(), deadline).await?,
-        Target::Pool(network) => leases.of_pool(&caller, network, usage, acting.as_ref(), deadline).await?,
+        Target::Profile(id) => leases.of_profile(&caller, &id, usage, acting.as_ref(), deadline).await,
+        Target::Pool(network) => leases.of_pool(&caller, network, usage, acting.as_ref(), deadline).await,
     };
-    Ok((StatusCode::CREATED, Answer(lease)))
+    if let Some(outcome) = outcome(&lease) {
+        let took = left.saturating_sub(deadline.left()).as_millis().try_into().unwrap_or(u64::MAX);
+        let now = leases.refresher.clock.now();
+        metrics::record(now, Some(network), [(outcome, 1), (Metric::LeaseLatency, took)]);
+    }
+    Ok((StatusCode::CREATED, Answer(lease?)))
+}
+
+/// What an operator counts; what a worker got wrong is nobody else's trouble.
+fn outcome(lease: &Result<Lease, ApiError>) -> Option<Metric> {
+    match lease.as_ref().map_err(ApiError::code) {
+        Ok(_) => Some(Metric::Leased),
+        Err(Code::RateLimited) => Some(Metric::LeasesCooling),
+        Err(Code::NoValidToken) => Some(Metric::LeasesWithoutToken),
+        Err(Code::Unavailable) => Some(Metric::LeasesUnavailable),
+        Err(_) => None,
+    }
 }
 
 /// The person on whose behalf something is used, as they were last seen.
@@ -128,6 +146,15 @@ enum Target {
     Profile(ProfileId),
     /// Any of the organisation's at this network.
     Pool(Network),
+}
+
+impl Target {
+    fn network(&self) -> Network {
+        match self {
+            Self::Profile(id) => id.kind().network(),
+            Self::Pool(network) => *network,
+        }
+    }
 }
 
 impl Order {
@@ -182,9 +209,9 @@ impl Leases {
             None => return Ok(()),
             Some(id) => id.parse::<RuleId>().map_err(|_| ApiError::not_found())?,
         };
-        let (network, profile) = match target {
-            Target::Profile(id) => (id.kind().network(), Some(id)),
-            Target::Pool(network) => (*network, None),
+        let profile = match target {
+            Target::Profile(id) => Some(id),
+            Target::Pool(_) => None,
         };
         let (vault, now) = (&self.refresher.vault, self.refresher.clock.now());
         let read = async {
@@ -196,7 +223,7 @@ impl Leases {
         };
         let rule = self.recent.rules.get((caller.tenant.clone(), id.clone()), now, read).await?;
         let rule = rule.ok_or_else(ApiError::not_found)?;
-        if rule.covers(usage, network, profile) {
+        if rule.covers(usage, target.network(), profile) {
             return Ok(());
         }
         let detail = "The rule is for something else: look at its `use`, and at its network or profiles.";

@@ -13,7 +13,7 @@ use shared::{
     random::Random,
     refresh::Refresher,
     spill::Spill,
-    store::{Shards, profiles::Vault},
+    store::{Spread, profiles::Vault},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -21,8 +21,9 @@ async fn main() -> Result<(), Fatal> {
     edge::init_logging();
     let (aws, clock, random) = (cloud::config()?, Clock::system(), Random::system());
     let keys = KeysConfig { table: variable("KEYS_TABLE")?, kms_key: variable("KMS_KEY")?, stage: variable("STAGE")? };
+    let spread = Spread::new(variable("DUE_SHARDS")?.parse()?, variable("DUE_JITTER_MINUTES")?.parse()?);
     let refresher = Refresher {
-        vault: Vault::new(&aws, &variable("VAULT_TABLE")?, Shards::new(variable("DUE_SHARDS")?.parse()?)),
+        vault: Vault::new(&aws, &variable("VAULT_TABLE")?, spread),
         keys: Arc::new(TenantKeys::new(&aws, keys, clock.clone(), random.clone())),
         apps: Apps::new(&aws, &variable("APPS_SECRET")?, &variable("GRAPH_VERSION")?, clock.clone()),
         exchange: Exchange::new(cloud::endpoints()?)?,

@@ -23,6 +23,7 @@ use shared::{
     exchange::Exchange,
     grant::{GrantPlace, SealedGrant, open_verifier},
     keys::TenantKeys,
+    metrics::{self, Metric},
     network::{Failure, Grant, Identity, Reach, Redemption},
     page::Obstacle,
     profile::Network,
@@ -181,6 +182,8 @@ impl Callback {
     ) -> Result<Response, Obstacle> {
         tracing::warn!(session = %session.id, network = %session.kind.network(), %failure, "a sign-in failed");
         let network = session.kind.network();
+        let failed = [Some(Metric::SignInsFailed), failure.metric()];
+        metrics::record(now, Some(network), failed.into_iter().flatten().map(|metric| (metric, 1)));
         let ending = Ending::from_failure(failure, session.kind);
         let Some((app, grant)) = given.filter(|_| network.provider().revocation_reach() == Reach::Grant) else {
             return self.end(session, ending, None, now).await;
@@ -220,6 +223,7 @@ impl Callback {
             && let Err(failure) = self.exchange.run(network, network.provider().revoke(app, grant, "")).await
         {
             tracing::error!(session = %session.id, %network, %failure, "a grant could be neither kept nor revoked");
+            metrics::record(self.clock.now(), Some(network), [(Metric::GrantsLost, 1)]);
         }
         Obstacle::from_failure(error)
     }

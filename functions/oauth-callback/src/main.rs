@@ -9,7 +9,7 @@ use shared::{
     exchange::Exchange,
     keys::{KeysConfig, TenantKeys},
     random::Random,
-    store::{Shards, flows::Flows},
+    store::{Spread, flows::Flows},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -18,7 +18,7 @@ async fn main() -> Result<(), Fatal> {
     let (aws, clock, random) = (cloud::config()?, Clock::system(), Random::system());
     let keys = KeysConfig { table: variable("KEYS_TABLE")?, kms_key: variable("KMS_KEY")?, stage: variable("STAGE")? };
     edge::serve(routes(Callback {
-        flows: Flows::new(&aws, &variable("FLOWS_TABLE")?, Shards::new(variable("DUE_SHARDS")?.parse()?)),
+        flows: Flows::new(&aws, &variable("FLOWS_TABLE")?, Spread::new(variable("DUE_SHARDS")?.parse()?, 0)),
         keys: TenantKeys::new(&aws, keys, clock.clone(), random.clone()),
         apps: Apps::new(&aws, &variable("APPS_SECRET")?, &variable("GRAPH_VERSION")?, clock.clone()),
         exchange: Exchange::new(cloud::endpoints()?)?,

@@ -8,7 +8,7 @@ use shared::{
     edge::{self, Fatal, variable},
     keys::{KeysConfig, TenantKeys},
     random::Random,
-    store::{Shards, flows::Flows},
+    store::{Spread, flows::Flows},
 };
 
 #[tokio::main(flavor = "current_thread")]
@@ -17,7 +17,7 @@ async fn main() -> Result<(), Fatal> {
     let (aws, clock, random) = (cloud::config()?, Clock::system(), Random::system());
     let keys = KeysConfig { table: variable("KEYS_TABLE")?, kms_key: variable("KMS_KEY")?, stage: variable("STAGE")? };
     edge::serve(routes(Start {
-        flows: Flows::new(&aws, &variable("FLOWS_TABLE")?, Shards::new(1)),
+        flows: Flows::new(&aws, &variable("FLOWS_TABLE")?, Spread::new(1, 0)),
         keys: TenantKeys::new(&aws, keys, clock.clone(), random.clone()),
         apps: Apps::new(&aws, &variable("APPS_SECRET")?, &variable("GRAPH_VERSION")?, clock.clone()),
         endpoints: cloud::endpoints()?,

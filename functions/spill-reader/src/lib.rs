@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use shared::{
     clock::Clock,
     edge::Fatal,
+    metrics::{self, Metric},
     network::Reach,
     spill::Spilled,
     store::{
@@ -70,7 +71,11 @@ impl SpillReader {
                 continue;
             };
             match self.put_back(&spilled).await {
-                Ok(what) => tracing::warn!(tenant = %spilled.key.tenant, profile = %spilled.key.profile, "{what}"),
+                Ok(what) => {
+                    tracing::warn!(tenant = %spilled.key.tenant, profile = %spilled.key.profile, "{what}");
+                    let network = spilled.key.profile.kind().network();
+                    metrics::record(self.clock.now(), Some(network), [(Metric::GrantsPlaced, 1)]);
+                }
                 Err(error) => {
                     tracing::error!(tenant = %spilled.key.tenant, profile = %spilled.key.profile, %error,
                         "a spilled grant cannot be stored yet");

@@ -5,7 +5,7 @@ use shared::{
     clock::Clock,
     cloud,
     edge::{self, Fatal, variable},
-    store::{Shards, flows::Flows, profiles::Vault},
+    store::{Spread, flows::Flows, profiles::Vault},
 };
 use spill_reader::SpillReader;
 
@@ -13,10 +13,10 @@ use spill_reader::SpillReader;
 async fn main() -> Result<(), Fatal> {
     edge::init_logging();
     let aws = cloud::config()?;
-    let shards = Shards::new(variable("DUE_SHARDS")?.parse()?);
+    let spread = Spread::new(variable("DUE_SHARDS")?.parse()?, variable("DUE_JITTER_MINUTES")?.parse()?);
     let reader = SpillReader {
-        vault: Vault::new(&aws, &variable("VAULT_TABLE")?, shards),
-        flows: Flows::new(&aws, &variable("FLOWS_TABLE")?, shards),
+        vault: Vault::new(&aws, &variable("VAULT_TABLE")?, spread),
+        flows: Flows::new(&aws, &variable("FLOWS_TABLE")?, spread),
         clock: Clock::system(),
     };
     let reader = &reader;

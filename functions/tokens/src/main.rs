@@ -11,7 +11,7 @@ use shared::{
     exchange::Exchange,
     keys::{KeysConfig, TenantKeys},
     random::Random,
-    store::{Shards, flows::Flows, profiles::Vault},
+    store::{Spread, flows::Flows, profiles::Vault},
 };
 use tokens::{Tokens, routes};
 
@@ -19,11 +19,11 @@ use tokens::{Tokens, routes};
 async fn main() -> Result<(), Fatal> {
     edge::init_logging();
     let (aws, clock, random) = (cloud::config()?, Clock::system(), Random::system());
-    let shards = Shards::new(variable("DUE_SHARDS")?.parse()?);
+    let spread = Spread::new(variable("DUE_SHARDS")?.parse()?, variable("DUE_JITTER_MINUTES")?.parse()?);
     let keys = KeysConfig { table: variable("KEYS_TABLE")?, kms_key: variable("KMS_KEY")?, stage: variable("STAGE")? };
     edge::serve(routes(Tokens {
-        vault: Vault::new(&aws, &variable("VAULT_TABLE")?, shards),
-        flows: Flows::new(&aws, &variable("FLOWS_TABLE")?, shards),
+        vault: Vault::new(&aws, &variable("VAULT_TABLE")?, spread),
+        flows: Flows::new(&aws, &variable("FLOWS_TABLE")?, spread),
         keys: Arc::new(TenantKeys::new(&aws, keys, clock.clone(), random.clone())),
         apps: Apps::new(&aws, &variable("APPS_SECRET")?, &variable("GRAPH_VERSION")?, clock.clone()),
         exchange: Exchange::new(cloud::endpoints()?)?,

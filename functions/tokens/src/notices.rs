@@ -13,6 +13,7 @@ use shared::{
     store::{
         is_row_id,
         outbox::{About, Notice, OfToken, Recipient},
+        suppressions::{Suppression, Trouble},
     },
     token::{Reason, Step, TokenId, days_left},
 };
@@ -127,6 +128,20 @@ pub(crate) struct Notices {
     /// Where the next page begins; null on the last.
     #[schema(required)]
     next: Option<String>,
+    /// Why these are not mailed to the caller's address; absent while they are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mail: Option<Unmailed>,
+}
+
+/// That an address is not written to any more, until it changes.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Unmailed {
+    /// Always `suppressed`.
+    state: &'static str,
+    reason: Trouble,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    since: Timestamp,
 }
 
 /// Lists the caller's notices, newest first; an administrator's with those of the organisation.
@@ -155,7 +170,12 @@ pub(crate) async fn list(
     more |= notices.len() > most;
     notices.truncate(most);
     let next = notices.last().filter(|_| more).map(|notice| notice.id.clone());
-    Ok(Answer(Notices { items: notices.into_iter().map(Into::into).collect(), next }))
+    let suppression = match &caller.email {
+        Some(email) => tokens.vault.suppression(&caller.tenant, email).await?,
+        None => None,
+    };
+    let mail = suppression.map(|Suppression { reason, since }| Unmailed { state: "suppressed", reason, since });
+    Ok(Answer(Notices { items: notices.into_iter().map(Into::into).collect(), next, mail }))
 }
 
 /// Puts one of the caller's notices aside. One of the organisation's is put aside for all its administrators.

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json as Answer, extract::State};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::{
     access::{Caller, Operation, Relation},
@@ -10,6 +11,7 @@ use shared::{
     history::What,
     ladder::Ladder,
     settings::{BadSetting, Settings, Wanted},
+    store::suppressions::{Suppression, Suppressions, Trouble},
 };
 use utoipa::ToSchema;
 
@@ -34,12 +36,31 @@ pub(crate) struct SettingsView {
     /// deployment's own page. It signs the person in and begins reauthenticating what `profile` and `token` name.
     #[schema(required)]
     reauthenticate_url: Option<String>,
+    /// Those of the administrators' addresses that are not written to any more; absent when there are none. To set
+    /// an address anew is to write to it again. Not to be set: what is sent here is not looked at.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    suppressed: Vec<Suppressed>,
 }
 
-impl From<Settings> for SettingsView {
-    fn from(settings: Settings) -> Self {
+/// An address that is not written to any more.
+#[derive(Serialize, Deserialize, ToSchema)]
+pub(crate) struct Suppressed {
+    address: String,
+    reason: Trouble,
+    /// Since when.
+    #[schema(value_type = String, format = DateTime)]
+    since: Timestamp,
+}
+
+impl SettingsView {
+    fn of(settings: Settings, suppressions: &Suppressions) -> Self {
         let Settings { ladder, administrators, privacy_url, reauthenticate_url, changed_at: _ } = settings;
-        Self { ladder_days: ladder.days(), administrators, privacy_url, reauthenticate_url }
+        let suppressed = |address: &String| {
+            let Suppression { reason, since } = suppressions.of(address)?;
+            Some(Suppressed { address: address.clone(), reason, since })
+        };
+        let suppressed = administrators.iter().filter_map(suppressed).collect();
+        Self { ladder_days: ladder.days(), administrators, privacy_url, reauthenticate_url, suppressed }
     }
 }
 
@@ -53,7 +74,9 @@ pub(crate) async fn look(
     Admitted(caller): Admitted,
 ) -> Result<Answer<SettingsView>, ApiError> {
     require_administrator(&caller)?;
-    Ok(Answer(tokens.vault.settings(&caller.tenant, true).await?.into()))
+    let settings = tokens.vault.settings(&caller.tenant, true).await?;
+    let suppressions = tokens.vault.suppressions(&caller.tenant).await?;
+    Ok(Answer(SettingsView::of(settings, &suppressions)))
 }
 
 /// Sets the organisation's settings.
@@ -67,13 +90,14 @@ pub(crate) async fn put(
     Json(wanted): Json<SettingsView>,
 ) -> Result<Answer<SettingsView>, ApiError> {
     require_administrator(&caller)?;
-    let SettingsView { ladder_days, administrators, privacy_url, reauthenticate_url } = wanted;
+    let SettingsView { ladder_days, administrators, privacy_url, reauthenticate_url, suppressed: _ } = wanted;
     let wanted = Wanted { ladder_days, administrators, privacy_url, reauthenticate_url };
     let (before, now) = (tokens.vault.settings(&caller.tenant, true).await?, tokens.clock.now());
     let settings = before.changed(wanted, &tokens.return_urls, now).map_err(refusal)?;
     tokens.vault.put_settings(&caller.tenant, &before, &settings, now).await?;
     tokens.note(&caller, |event| event, What::SettingsChanged).await;
-    Ok(Answer(settings.into()))
+    tokens.vault.lift(&caller.tenant, &settings.administrators).await?;
+    Ok(Answer(SettingsView::of(settings, &Suppressions::default())))
 }
 
 /// Makes sure that the caller is an administrator.

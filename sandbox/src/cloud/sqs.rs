@@ -4,7 +4,11 @@
 //! order in which they were sent, which SQS does not promise; at least once is promised, and so a message that was
 //! received and not deleted comes again.
 
-use std::{collections::BTreeMap, io, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    sync::Arc,
+};
 
 use axum::response::Response;
 use http::{
@@ -26,6 +30,7 @@ use crate::{
 /// What SQS takes of a body, in bytes.
 const BODY_LIMIT: usize = 1_048_576;
 const BATCH_LIMIT: u32 = 10;
+const BATCH_ID_LIMIT: usize = 80;
 const LONGEST_WAIT: u32 = 20;
 const LONGEST_VISIBILITY: u32 = 43_200;
 const QUERY_ERROR: HeaderName = HeaderName::from_static("x-amzn-query-error");
@@ -55,6 +60,28 @@ pub(crate) struct Message {
 struct SendMessage {
     queue_url: String,
     message_body: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct SendMessageBatch {
+    queue_url: String,
+    entries: Vec<Entry>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct Entry {
+    id: String,
+    message_body: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "PascalCase", deny_unknown_fields)]
+struct GetQueueAttributes {
+    queue_url: String,
+    #[serde(default)]
+    attribute_names: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -114,6 +141,8 @@ impl Sqs {
     pub(crate) fn answer(&self, operation: &str, body: &[u8]) -> Response {
         let answer = match operation {
             "SendMessage" => input(body).and_then(|request| self.send(request)),
+            "SendMessageBatch" => input(body).and_then(|request| self.send_batch(request)),
+            "GetQueueAttributes" => input(body).and_then(|request| self.describe(&request)),
             "ReceiveMessage" => input(body).and_then(|request| self.hand_out(&request)),
             "DeleteMessage" => input(body).and_then(|request| self.discard(&request)),
             _ => Err(Refusal::unknown_operation(operation)),
@@ -175,13 +204,90 @@ impl Sqs {
         let SendMessage { queue_url, message_body: body } = request;
         let queue = self.queue(&queue_url)?;
         check(&body)?;
-        let now = self.clock.now();
-        let id = message_id();
-        let message = Message { id, body, sent_at: now, first_received_at: None, receives: 0, visible_at: now };
+        let message = self.message(body);
         let output = json!({ "MessageId": message.id, "MD5OfMessageBody": message.md5() });
-        self.messages.change(|messages| messages.entry(queue.name.clone()).or_default().push(message));
-        self.arrivals.send_replace(());
+        self.keep(queue, vec![message]);
         Ok(output)
+    }
+
+    /// An entry that would be refused by itself is refused by itself.
+    fn send_batch(&self, SendMessageBatch { queue_url, entries }: SendMessageBatch) -> Result<Value, Refusal> {
+        let queue = self.queue(&queue_url)?;
+        let harmless = |id: &str| {
+            let known = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'_');
+            !id.is_empty() && id.len() <= BATCH_ID_LIMIT && id.bytes().all(known)
+        };
+        let ids: BTreeSet<_> = entries.iter().map(|entry| entry.id.as_str()).collect();
+        let limit = usize::try_from(BATCH_LIMIT).unwrap_or(usize::MAX);
+        for (refused, code, message) in [
+            (
+                entries.is_empty(),
+                "EmptyBatchRequest",
+                "There should be at least one SendMessageBatchRequestEntry in the request.",
+            ),
+            (entries.len() > limit, "TooManyEntriesInBatchRequest", "Maximum number of entries per request are 10."),
+            (
+                ids.len() < entries.len(),
+                "BatchEntryIdsNotDistinct",
+                "Two or more batch entries in the request have the same Id.",
+            ),
+            (
+                !ids.iter().all(|id| harmless(id)),
+                "InvalidBatchEntryId",
+                "A batch entry id can only contain alphanumeric characters, hyphens and underscores. It can be at most 80 letters long.",
+            ),
+            (
+                entries.iter().map(|entry| entry.message_body.len()).sum::<usize>() > BODY_LIMIT,
+                "BatchRequestTooLong",
+                "Batch requests cannot be longer than 1048576 bytes.",
+            ),
+        ] {
+            if refused {
+                return Err(Refusal::new(code, message));
+            }
+        }
+        let (mut sent, mut successful, mut failed) = (Vec::new(), Vec::new(), Vec::new());
+        for Entry { id, message_body } in entries {
+            if let Err(refusal) = check(&message_body) {
+                failed.push(json!({ "Id": id, "SenderFault": true, "Code": refusal.code, "Message": refusal.message }));
+                continue;
+            }
+            let message = self.message(message_body);
+            successful.push(json!({ "Id": id, "MessageId": message.id, "MD5OfMessageBody": message.md5() }));
+            sent.push(message);
+        }
+        self.keep(queue, sent);
+        Ok(json!({ "Successful": successful, "Failed": failed }))
+    }
+
+    fn message(&self, body: String) -> Message {
+        let now = self.clock.now();
+        Message { id: message_id(), body, sent_at: now, first_received_at: None, receives: 0, visible_at: now }
+    }
+
+    fn keep(&self, queue: &Queue, sent: Vec<Message>) {
+        self.messages.change(|messages| messages.entry(queue.name.clone()).or_default().extend(sent));
+        self.arrivals.send_replace(());
+    }
+
+    /// How much is in a queue, the one thing that is told of it here.
+    fn describe(&self, request: &GetQueueAttributes) -> Result<Value, Refusal> {
+        let queue = self.queue(&request.queue_url)?;
+        let now = self.clock.now();
+        let (visible, hidden): (Vec<bool>, Vec<bool>) = self.messages.change(|messages| {
+            self.settle(messages, now);
+            let there = messages.get(&queue.name).into_iter().flatten();
+            there.map(|message| message.visible_at <= now).partition(|visible| *visible)
+        });
+        let mut attributes = json!({});
+        for name in &request.attribute_names {
+            attributes[name] = match name.as_str() {
+                "ApproximateNumberOfMessages" => json!(visible.len().to_string()),
+                "ApproximateNumberOfMessagesNotVisible" => json!(hidden.len().to_string()),
+                _ => return Err(Refusal::new("InvalidAttributeName", format!("Unknown Attribute {name}."))),
+            };
+        }
+        Ok(json!({ "Attributes": attributes }))
     }
 
     fn hand_out(&self, request: &ReceiveMessage) -> Result<Value, Refusal> {
@@ -258,8 +364,9 @@ const NO_SUCH_QUEUE: &str = "QueueDoesNotExist";
 /// SQS spoke XML once, and tells the SDKs the error's name of that time in a header.
 pub(super) fn refused(refusal: &Refusal) -> Response {
     let of_old = match refusal.code {
-        NO_SUCH_QUEUE => "AWS.SimpleQueueService.NonExistentQueue",
-        code => code,
+        NO_SUCH_QUEUE => "AWS.SimpleQueueService.NonExistentQueue".to_owned(),
+        code if code.contains("Batch") => format!("AWS.SimpleQueueService.{code}"),
+        code => code.to_owned(),
     };
     let mut response = refusal.json();
     if let Ok(value) = HeaderValue::try_from(format!("{of_old};Sender")) {

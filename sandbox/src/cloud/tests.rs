@@ -59,8 +59,9 @@ impl World {
             faults: faults.clone(),
             secrets: [("tokenward/apps".to_owned(), "app-secret-canary".into())].into(),
             senders: vec![SENDER.to_owned()],
+            configuration_sets: Vec::new(),
         };
-        let cloud = Cloud::start(listener, options).await.unwrap();
+        let (cloud, _) = Cloud::start(listener, options).await.unwrap();
         let sdk = SdkConfig::builder()
             .behavior_version(BehaviorVersion::latest())
             .region(Region::from_static(REGION))

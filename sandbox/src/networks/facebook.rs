@@ -151,13 +151,17 @@ fn read<'a>(desk: &'a Desk, fields: &'a Fields) -> Result<Asked<'a>, Refused> {
     Ok(Asked { pages, ..Asked::new(app, fields.get("state"), scopes) })
 }
 
+pub(super) fn mint(desk: &Desk) -> String {
+    desk.mint::<64>(|bytes| format!("EAAS{}", hex::encode(bytes)))
+}
+
 async fn access_token(
     State(desk): State<Desk>,
     Path(_): Path<GraphVersion>,
     fields: Fields,
 ) -> Result<Json<Value>, GraphError> {
     let app = client(&desk, &fields)?;
-    let new = desk.mint::<64>(|bytes| format!("EAAS{}", hex::encode(bytes)));
+    let new = mint(&desk);
     let now = desk.now();
     match fields.get("grant_type") {
         Some("fb_exchange_token") => extend(&desk, app, &fields, &new, now),

@@ -67,6 +67,7 @@ impl Desk {
     pub(super) fn see_client_secrets(&self) {
         for app in self.apps.iter() {
             self.secrets.note(app.client_secret.expose_secret());
+            app.consumer_secret.iter().for_each(|secret| self.secrets.note(secret.expose_secret()));
         }
     }
 }
@@ -315,6 +316,11 @@ impl Book {
         self.grants.iter().filter(move |grant| grant.network == network && grant.account == account)
     }
 
+    /// How many grants are in force.
+    pub(super) fn living(&self, network: Network) -> usize {
+        self.grants.iter().filter(|grant| grant.network == network && grant.ended.is_none()).count()
+    }
+
     /// Ends a grant. The first reason stays.
     pub(super) fn end(&mut self, id: GrantId, why: Ending) {
         self.grants[id.0].ended.get_or_insert(why);
@@ -335,6 +341,11 @@ impl Book {
         for grant in self.grants.iter_mut().filter(of_app) {
             grant.scopes.retain(|granted| granted != scope);
         }
+    }
+
+    /// The apps that the login `id` ever let in.
+    pub(super) fn let_in(&self, network: Network, id: &str) -> BTreeSet<String> {
+        self.grants.iter().filter(|grant| grant.is_of(network, id)).map(|grant| grant.client_id.clone()).collect()
     }
 
     /// Whether a grant lives that the login `id` gave to the app `client_id`.

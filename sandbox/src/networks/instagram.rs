@@ -221,7 +221,7 @@ fn client<'a>(desk: &'a Desk, fields: &Fields) -> Result<&'a App, Invalid> {
     desk.authenticate(Network::Instagram, client_id, client_secret).ok_or(Invalid("Error validating client secret."))
 }
 
-fn mint(desk: &Desk) -> String {
+pub(super) fn mint(desk: &Desk) -> String {
     desk.mint::<64>(|bytes| format!("IGAA{}", hex::encode(bytes)))
 }
 

@@ -42,9 +42,9 @@ const SCOPES: &[Scope] = &[
 ];
 
 const CODE_LIFETIME: i64 = 30;
-const ACCESS_LIFETIME: i64 = 7_200;
+pub(super) const ACCESS_LIFETIME: i64 = 7_200;
 /// About six months.
-const REFRESH_LIFETIME: i64 = 182 * 24 * 3_600;
+pub(super) const REFRESH_LIFETIME: i64 = 182 * 24 * 3_600;
 const LONGEST_STATE: usize = 500;
 /// Of rate limits.
 const LIMIT_WINDOW: i64 = 15 * 60;
@@ -115,7 +115,7 @@ fn read<'a>(desk: &'a Desk, fields: &'a Fields) -> Result<Asked<'a>, Refused> {
     }
 }
 
-fn mint(desk: &Desk) -> String {
+pub(super) fn mint(desk: &Desk) -> String {
     desk.mint::<48>(|bytes| BASE64_URL_SAFE_NO_PAD.encode(bytes))
 }
 

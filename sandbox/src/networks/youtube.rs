@@ -66,9 +66,9 @@ const SCOPES: &[Scope] = &[
 ];
 
 const CODE_LIFETIME: i64 = 600;
-const ACCESS_LIFETIME: i64 = 3_599;
+pub(super) const ACCESS_LIFETIME: i64 = 3_599;
 /// About six months, from each use on.
-const UNUSED_LIFETIME: i64 = 182 * 24 * 3_600;
+pub(super) const UNUSED_LIFETIME: i64 = 182 * 24 * 3_600;
 /// Of a grant to an app in testing: seven days.
 const TESTING_LIFETIME: i64 = 7 * 24 * 3_600 - 1;
 /// Refresh tokens of one login for one app.
@@ -93,6 +93,8 @@ pub(super) fn target(path: &str) -> Option<&'static str> {
         "revoke" => Some("youtube/revoke"),
         "tokeninfo" => Some("youtube/tokeninfo"),
         "youtube/v3/channels" => Some("youtube/channels"),
+        ".well-known/risc-configuration" => Some("youtube/risc-configuration"),
+        "oauth2/v3/certs" => Some("youtube/certs"),
         _ => None,
     }
 }
@@ -221,7 +223,7 @@ fn mint_access(desk: &Desk) -> String {
     desk.mint::<64>(|bytes| format!("ya29.{}", BASE64_URL_SAFE_NO_PAD.encode(bytes)))
 }
 
-fn mint_refresh(desk: &Desk) -> String {
+pub(super) fn mint_refresh(desk: &Desk) -> String {
     desk.mint::<48>(|bytes| format!("1//0{}", BASE64_URL_SAFE_NO_PAD.encode(bytes)))
 }
 

@@ -16,7 +16,7 @@ fn the_template_says_which_function_answers_a_route() {
 fn intrinsic_functions_are_text() {
     let sweep = Template::deployed().functions.iter().find(|function| function.name == "expiry-sweep").unwrap();
     assert_eq!(sweep.role, "ExpirySweepRole");
-    assert_eq!(sweep.timeout, 240);
+    assert_eq!(sweep.timeout, 48);
     assert_eq!(sweep.environment["KMS_KEY"], "${Key.Arn}");
     let resources: Vec<_> = sweep.statements.iter().flat_map(|statement| &statement.resources).collect();
     assert!(resources.iter().any(|resource| *resource == "${Vault.Arn}/index/due"), "{resources:?}");
@@ -26,9 +26,13 @@ fn intrinsic_functions_are_text() {
 #[test]
 fn the_template_says_which_function_works_off_a_queue_and_for_how_long_it_is_tried() {
     let template = Template::deployed();
-    let [delivery] = &template.deliveries[..] else { panic!("{:?}", template.deliveries) };
+    let [due, delivery] = &template.deliveries[..] else { panic!("{:?}", template.deliveries) };
+    assert_eq!((&*due.function, &*due.queue, due.batch_size), ("expiry-sweep", "DueQueue", 5));
     assert_eq!((&*delivery.function, &*delivery.queue, delivery.batch_size), ("spill-reader", "SpillQueue", 10));
-    assert_eq!(delivery.function_response_types, ["ReportBatchItemFailures"]);
+    for delivery in [due, delivery] {
+        assert_eq!(delivery.function_response_types, ["ReportBatchItemFailures"]);
+    }
+    assert_eq!(template.schedules, ["expiry-sweep"]);
 
     let reader = template.functions.iter().find(|function| function.name == delivery.function).unwrap();
     let queue = template.queues.iter().find(|queue| queue.name == delivery.queue).unwrap();

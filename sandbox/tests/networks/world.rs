@@ -86,6 +86,7 @@ impl World {
             network,
             client_id: client_id.into(),
             client_secret: CLIENT_SECRET.into(),
+            consumer_secret: None,
             redirect_uri: REDIRECT_URI.into(),
             in_testing,
         };

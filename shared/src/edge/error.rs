@@ -30,6 +30,8 @@ pub enum Code {
     ReturnUrlNotRegistered,
     /// No verified caller.
     Unauthenticated,
+    /// Nothing proves that a network sent the message.
+    SenderNotProven,
     /// The caller may not do this.
     Forbidden,
     /// There is nothing here, or nothing that this caller may know of.
@@ -54,7 +56,7 @@ pub enum Code {
     BodyTooLarge,
     /// The header fields are too large.
     HeadersTooLarge,
-    /// The body is not JSON.
+    /// The body is of another media type than the route takes.
     UnsupportedMediaType,
     /// The lease needs a rule, or another one.
     RuleRequired,
@@ -64,6 +66,8 @@ pub enum Code {
     RateLimited,
     /// A stored secret does not open; nothing was overwritten.
     Unsealable,
+    /// The organisation's keys were destroyed, and with them everything that was sealed.
+    Shredded,
     /// Something that this needs is misconfigured.
     Misconfigured,
     /// Something that this needs is down.
@@ -85,7 +89,7 @@ impl Code {
             | Self::RuleRequired
             | Self::ReturnUrlNotRegistered => StatusCode::BAD_REQUEST,
             Self::Unauthenticated => StatusCode::UNAUTHORIZED,
-            Self::Forbidden | Self::CompletionCodeRejected => StatusCode::FORBIDDEN,
+            Self::Forbidden | Self::CompletionCodeRejected | Self::SenderNotProven => StatusCode::FORBIDDEN,
             Self::NotFound => StatusCode::NOT_FOUND,
             Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
             Self::NotAuthorizedYet
@@ -94,7 +98,7 @@ impl Code {
             | Self::ForeignAccount
             | Self::NotConnectable
             | Self::NoValidToken => StatusCode::CONFLICT,
-            Self::SessionExpired => StatusCode::GONE,
+            Self::SessionExpired | Self::Shredded => StatusCode::GONE,
             Self::BodyTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
             Self::HeadersTooLarge => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -114,6 +118,7 @@ impl Code {
             Self::UnsupportedUse => "No such use here",
             Self::ReturnUrlNotRegistered => "The return address is not registered",
             Self::Unauthenticated => "Not signed in",
+            Self::SenderNotProven => "The sender is not proven",
             Self::Forbidden => "Not allowed",
             Self::NotFound => "Not found",
             Self::MethodNotAllowed => "Method not allowed",
@@ -126,11 +131,12 @@ impl Code {
             Self::NotConnectable => "It cannot be connected",
             Self::BodyTooLarge => "The body is too large",
             Self::HeadersTooLarge => "The header fields are too large",
-            Self::UnsupportedMediaType => "The body is not JSON",
+            Self::UnsupportedMediaType => "The body is of another media type",
             Self::RuleRequired => "A rule is needed",
             Self::NoValidToken => "There is no token for it",
             Self::RateLimited => "Limited by the network",
             Self::Unsealable => "A stored secret does not open",
+            Self::Shredded => "The organisation was shredded",
             Self::Misconfigured => "Misconfigured",
             Self::Unavailable => "Not available now",
             Self::Internal => "A defect",
@@ -229,6 +235,11 @@ impl From<KeysError> for ApiError {
     fn from(error: KeysError) -> Self {
         match error {
             KeysError::Unavailable(_) | KeysError::Refused(_) => Self::unavailable(error),
+            KeysError::Shredded => Self::new(
+                Code::Shredded,
+                "The organisation's keys were destroyed on purpose, and with them every token. Your operator can open it again.",
+            )
+            .because(error),
             KeysError::Unsealable(_) => Self::new(
                 Code::Unsealable,
                 "A stored secret does not open; nothing was overwritten. Tell your operator.",

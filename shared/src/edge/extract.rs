@@ -66,6 +66,32 @@ impl<S: Sync> FromRequestParts<S> for Deadline {
     }
 }
 
+/// A body of a bounded size, as it came.
+pub struct Body {
+    /// Its media type in lower case and without parameters; empty where none is named.
+    pub media_type: String,
+    /// All of it.
+    pub bytes: Bytes,
+}
+
+impl<S: Send + Sync> FromRequest<S> for Body {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
+        let named = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
+        let essence = named.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
+        let media_type = essence.to_ascii_lowercase();
+        let bytes = Bytes::from_request(request, state).await.map_err(|rejection: BytesRejection| {
+            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
+                ApiError::new(Code::BodyTooLarge, "The body is larger than 16 KB.")
+            } else {
+                ApiError::new(Code::InvalidRequest, "The body could not be read.")
+            }
+        })?;
+        Ok(Self { media_type, bytes })
+    }
+}
+
 /// A JSON body of a bounded size; whatever does not fit is refused with the place where.
 pub struct Json<T>(pub T);
 
@@ -73,19 +99,11 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequest<S> for Json<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &S) -> Result<Self, ApiError> {
-        let media_type = request.headers().get(header::CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        let essence = media_type.and_then(|value| value.split(';').next()).unwrap_or_default().trim();
-        if !essence.eq_ignore_ascii_case("application/json") {
+        let Body { media_type, bytes } = Body::from_request(request, state).await?;
+        if media_type != "application/json" {
             return Err(ApiError::new(Code::UnsupportedMediaType, "Send the body as application/json."));
         }
-        let body = Bytes::from_request(request, state).await.map_err(|rejection: BytesRejection| {
-            if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE {
-                ApiError::new(Code::BodyTooLarge, "The body is larger than 16 KB.")
-            } else {
-                ApiError::new(Code::InvalidRequest, "The body could not be read.")
-            }
-        })?;
-        let mut reader = serde_json::Deserializer::from_slice(&body);
+        let mut reader = serde_json::Deserializer::from_slice(&bytes);
         let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| misfit(&error))?;
         reader
             .end()

@@ -24,6 +24,7 @@ use crate::{
     access::{Subject, TenantId},
     health::{Colour, acquires},
     history::{Event, What},
+    metrics::{self, Metric},
     profile::{Network, TokenKind, Use},
     token::Token,
 };
@@ -169,6 +170,10 @@ impl Vault {
             items.extend(self.telling(tenant, recipient, &notice)?);
         }
         transact(&self.client, items).await?;
+        if watch.telling.is_none() {
+            let worse = if colour == Colour::Red { Metric::AcquisitionRed } else { Metric::AcquisitionYellow };
+            metrics::record(telling.at, Some(network), [(worse, 1)]);
+        }
         Ok(Told { recipients, more: !in_one_go })
     }
 
@@ -204,7 +209,7 @@ impl Vault {
     }
 
     fn mark(&self, TokenKey { tenant, profile, .. }: &TokenKey) -> Change {
-        let shard = self.shards.of(&format!("T#{tenant}#{}", profile.kind().network()));
+        let shard = self.spread.shard(&format!("T#{tenant}#{}", profile.kind().network()));
         Change::new().add("changes", number(1)).set("due_shard", text(shard))
     }
 

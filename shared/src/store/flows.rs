@@ -1,4 +1,5 @@
-//! Connect sessions in flight, and the revocations that are still to be made.
+//! Connect sessions in flight, the revocations that are still to be made, and what networks told
+//! ([`super::account_events`]).
 //!
 //! A session's row is found by its id; the secrets of its links are there hashed. Each step is one
 //! conditional write that names the step before, the secret's hash and the time, so that it is
@@ -15,8 +16,10 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Change, DueCursor, Item, Shards, StoreError, Written, binary, by_account, client, key_part, number,
-    put_in_transaction, read, sealed, text, transact, unavailable, value, write,
+    Change, DueCursor, Item, Spread, StoreError, Written,
+    account_events::{Received, is_received, read_received},
+    binary, by_account, client, key_part, number, put_in_transaction, read, sealed, text, transact, unavailable, value,
+    write,
 };
 use crate::{
     access::TenantId,
@@ -90,14 +93,16 @@ pub enum DueFlow {
     Session(Box<Flow>),
     /// A revocation to be tried again.
     Revocation(Box<Revocation>),
+    /// A network's message that is not followed to its end.
+    Received(Box<Received>),
 }
 
 /// The table of connect sessions and revocations.
 #[derive(Clone, Debug)]
 pub struct Flows {
-    client: Client,
-    table: String,
-    shards: Shards,
+    pub(super) client: Client,
+    pub(super) table: String,
+    pub(super) spread: Spread,
 }
 
 /// `<network>#<app>#<login>`: whose tokens live and die together at some networks.
@@ -108,8 +113,8 @@ pub(super) fn account_key(network: Network, app: &str, login: &str) -> String {
 impl Flows {
     /// The table with this name.
     #[must_use]
-    pub fn new(aws: &SdkConfig, table: &str, shards: Shards) -> Self {
-        Self { client: client(aws), table: table.to_owned(), shards }
+    pub fn new(aws: &SdkConfig, table: &str, spread: Spread) -> Self {
+        Self { client: client(aws), table: table.to_owned(), spread }
     }
 
     /// Keeps a new session.
@@ -208,7 +213,7 @@ impl Flows {
             .set("expires_at", value(&expires_at)?)
             // kept until it is attached or revoked: no TTL
             .remove("ttl")
-            .set("due_shard", text(self.shards.of(session.id.as_str())))
+            .set("due_shard", text(self.spread.shard(session.id.as_str())))
             .set("due_at", number(expires_at.as_second()))
             .put("account", account)
             .set("granted", value(granted)?)
@@ -259,7 +264,7 @@ impl Flows {
     pub(super) fn revoking(&self, revocation: &Revocation, at: Timestamp) -> Result<TransactWriteItem, StoreError> {
         let mut item = write(&revocation.of)?;
         item.insert("id".to_owned(), text(&revocation.id));
-        item.insert("due_shard".to_owned(), text(self.shards.of(&revocation.id)));
+        item.insert("due_shard".to_owned(), text(self.spread.shard(&revocation.id)));
         item.insert("due_at".to_owned(), number(at.as_second()));
         item.insert("sealed".to_owned(), sealed_fields(&revocation.grant));
         put_in_transaction(&self.table, item)
@@ -304,7 +309,7 @@ impl Flows {
     /// Where to begin reading what is due.
     #[must_use]
     pub fn due_cursor(&self) -> DueCursor {
-        DueCursor::new(self.shards)
+        DueCursor::new(self.spread)
     }
 
     /// The ids of the next rows that are due; `None` after the last.
@@ -330,16 +335,10 @@ impl Flows {
         if item.contains_key("status") {
             return Ok(Some(DueFlow::Session(Box::new(read_flow(item)?))));
         }
-        let fields = item.get("sealed").cloned();
-        let of: RevocationOf = read(item)?;
-        let place = GrantPlace {
-            tenant: of.tenant.clone(),
-            profile: of.profile.clone(),
-            token: of.token.clone(),
-            generation: of.generation,
-        };
-        let grant = read_grant(fields.as_ref(), place).ok_or(StoreError::Conflict)?;
-        Ok(Some(DueFlow::Revocation(Box::new(Revocation { id: id.to_owned(), of, grant }))))
+        if is_received(id) {
+            return Ok(Some(DueFlow::Received(Box::new(read_received(item)?))));
+        }
+        Ok(Some(DueFlow::Revocation(Box::new(read_revocation(item)?))))
     }
 
     /// Whether a grant of this login waits to be attached in any tenant.
@@ -359,7 +358,7 @@ impl Flows {
         Ok(false)
     }
 
-    async fn get(&self, id: &str) -> Result<Option<Item>, StoreError> {
+    pub(super) async fn get(&self, id: &str) -> Result<Option<Item>, StoreError> {
         let get = self.client.get_item().table_name(&self.table).set_key(Some(key(id))).consistent_read(true);
         Ok(get.send().await.map_err(unavailable)?.item)
     }
@@ -432,9 +431,24 @@ pub(super) fn read_grant(fields: Option<&AttributeValue>, place: GrantPlace) -> 
     })
 }
 
-fn read_flow(item: Item) -> Result<Flow, StoreError> {
+pub(super) fn read_flow(item: Item) -> Result<Flow, StoreError> {
     let (fields, verifier) = (item.get("sealed").cloned(), sealed(item.get("verifier")));
     let session: ConnectSession = read(item)?;
     let grant = read_grant(fields.as_ref(), GrantPlace::unattached(&session.tenant, &session.id));
     Ok(Flow { session, verifier, grant })
+}
+
+pub(super) fn read_revocation(item: Item) -> Result<Revocation, StoreError> {
+    let fields = item.get("sealed").cloned();
+    let id = key_part(&item, "id").unwrap_or_default().to_owned();
+    let of: RevocationOf = read(item)?;
+    let place = GrantPlace {
+        tenant: of.tenant.clone(),
+        profile: of.profile.clone(),
+        token: of.token.clone(),
+        generation: of.generation,
+    };
+    let grant = read_grant(fields.as_ref(), place);
+    let grant = grant.ok_or_else(|| super::unreadable("a revocation without its grant"))?;
+    Ok(Revocation { id, of, grant })
 }

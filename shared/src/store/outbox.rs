@@ -35,7 +35,8 @@ const SENDING_LIMIT: SignedDuration = SignedDuration::from_mins(10);
 const NOTICE_KEPT: SignedDuration = SignedDuration::from_hours(90 * 24);
 
 /// To whom something is said.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Recipient {
     /// One person.
     Person(Subject),
@@ -123,9 +124,20 @@ pub struct Outbox {
     /// How many mails were begun whose end is not known.
     #[serde(default)]
     pub unanswered: u64,
+    /// When it is to be looked at, in seconds since 1970.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub due_at: Option<i64>,
     /// What waits to be mailed, with the sort keys.
     #[serde(skip)]
     pub entries: Vec<(String, Notice)>,
+}
+
+impl Outbox {
+    /// Whether it is to be looked at by now; else whoever looked it up in the index was late.
+    #[must_use]
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.due_at.is_some_and(|at| at <= now.as_second())
+    }
 }
 
 /// A mail that is under way.
@@ -250,7 +262,7 @@ impl Vault {
             mailed.extend(row_key(outbox_partition(tenant, to), format!("ENTRY#{}", notice.id)));
             let head = Change::new()
                 .add("arrivals", number(1))
-                .set("due_shard", text(self.shards.of(&outbox_partition(tenant, to))))
+                .set("due_shard", text(self.spread.shard(&outbox_partition(tenant, to))))
                 .set("due_at", number(notice.at.as_second()));
             items.push(put_in_transaction(&self.table, mailed)?);
             items.push(head.in_transaction(&self.table, outbox_key(tenant, to))?);
@@ -427,14 +439,18 @@ fn notice_id(key: &TokenKey, step: Step, at: Timestamp) -> String {
 }
 
 /// No subject is encoded as `*`.
-fn notice_sort_key(to: &Recipient, id: &str) -> String {
+pub(super) fn notice_prefix(to: &Recipient) -> String {
     match to {
-        Recipient::Person(person) => format!("NOTICE#{}#{id}", person.encoded()),
-        Recipient::Administrators => format!("NOTICE#*#{id}"),
+        Recipient::Person(person) => format!("NOTICE#{}#", person.encoded()),
+        Recipient::Administrators => "NOTICE#*#".to_owned(),
     }
 }
 
-fn outbox_partition(tenant: &TenantId, to: &Recipient) -> String {
+fn notice_sort_key(to: &Recipient, id: &str) -> String {
+    notice_prefix(to) + id
+}
+
+pub(super) fn outbox_partition(tenant: &TenantId, to: &Recipient) -> String {
     match to {
         Recipient::Person(person) => format!("T#{tenant}#O#{person}"),
         Recipient::Administrators => format!("T#{tenant}#ADMINISTRATORS"),

@@ -162,7 +162,7 @@ impl Vault {
         let mut row = write(removal)?;
         // the list's index holds what has a tenant and an item; this has no item
         row.extend(removal_key(tenant, subject));
-        row.insert("due_shard".to_owned(), text(self.shards.of(&removal_partition(tenant, subject))));
+        row.insert("due_shard".to_owned(), text(self.spread.shard(&removal_partition(tenant, subject))));
         row.insert("due_at".to_owned(), number((*removed_at + SETTLED).as_second()));
         let items =
             vec![user.in_transaction(&self.table, users::key(tenant, subject))?, put_in_transaction(&self.table, row)?];
@@ -350,7 +350,7 @@ impl Pass {
 
 /// The profile's own row has the owners that were read, and none of them signed in again: whoever does adds to `attached`,
 /// and whoever leaves is missing.
-fn as_read(profile: &Profile) -> Change {
+pub(super) fn as_read(profile: &Profile) -> Change {
     let attached = (profile.attached > 0).then(|| number(profile.attached));
     let change = Change::new().when_is("attached", attached);
     match profile.owners.len() {

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Change, DueCursor, Item, Shards, StoreError, by_account, client,
+    Change, DueCursor, Item, Spread, StoreError, by_account, client,
     flows::{Flows, Revocation, account_key, read_grant, sealed_fields},
     key_part, number,
     outbox::Recipient,
@@ -82,19 +82,21 @@ pub struct Page {
     pub next: Option<ProfileId>,
 }
 
-/// What a row of the `due` index leads to.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// What a row of the `due` index leads to, within its tenant; in the order in which whoever has several sees to them:
+/// what becomes of a token may change acquisition, and both put something into outboxes.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum DueRow {
     /// A token whose time has done something to it.
-    Token(TokenKey),
-    /// An outbox.
-    Outbox(TenantId, Recipient),
-    /// The removal of a user that is not finished.
-    Removal(TenantId, Subject),
+    Token(ProfileId, TokenId),
     /// Settings whose ladder changed.
-    Settings(TenantId),
+    Settings,
+    /// The removal of a user that is not finished.
+    Removal(Subject),
     /// Acquisition at a network, which may have got better or worse.
-    Acquisition(TenantId, Network),
+    Acquisition(Network),
+    /// An outbox.
+    Outbox(Recipient),
 }
 
 /// A token that may be leased, as an index knew it a moment ago.
@@ -137,6 +139,14 @@ pub struct Held {
     pub(super) check_after: Option<Timestamp>,
 }
 
+impl Held {
+    /// Whether the index has it come up by now; else whoever looked it up there was late.
+    #[must_use]
+    pub fn is_due(&self, now: Timestamp) -> bool {
+        self.due_at.is_some_and(|at| at <= now.as_second())
+    }
+}
+
 /// A token with the secret that it is given.
 pub struct Attached<'a> {
     /// The token as it will be.
@@ -153,7 +163,7 @@ pub struct Attached<'a> {
 pub struct Vault {
     pub(super) client: Client,
     pub(super) table: String,
-    pub(super) shards: Shards,
+    pub(super) spread: Spread,
     /// How many lines of history this process has written.
     pub(super) lines: Arc<AtomicU32>,
 }
@@ -161,8 +171,8 @@ pub struct Vault {
 impl Vault {
     /// The table with this name.
     #[must_use]
-    pub fn new(aws: &SdkConfig, table: &str, shards: Shards) -> Self {
-        Self { client: client(aws), table: table.to_owned(), shards, lines: Arc::default() }
+    pub fn new(aws: &SdkConfig, table: &str, spread: Spread) -> Self {
+        Self { client: client(aws), table: table.to_owned(), spread, lines: Arc::default() }
     }
 
     /// A profile with its tokens, read strongly.
@@ -321,7 +331,7 @@ impl Vault {
     }
 
     /// The part of a transaction that writes a token with its new secret.
-    fn attaching(
+    pub(super) fn attaching(
         &self,
         key: &TokenKey,
         token: &Token,
@@ -345,6 +355,8 @@ impl Vault {
             .set("account", text(account))
             .set("sealed", sealed_fields(grant))
             .set("fence", number(token.generation));
+        let pool = pool_key(&key.tenant, key.profile.kind().network(), Use::SearchAcquisition);
+        let pool = token.allow.search_acquisition.then(|| text(pool));
         let change = match replaced {
             Some((before, _)) => {
                 let kept = Token { allow: before.token.allow, ..token.clone() };
@@ -352,7 +364,8 @@ impl Vault {
                 let change = change.when_is("due_at", before.due_at.map(number));
                 super::renewals::forget(self.schedule_anew(change, key, before, &kept, ladder), before)
             }
-            None => self.schedule(change, key, token, ladder).when_missing("generation"),
+            // one that comes from elsewhere may be allowed already
+            None => self.schedule(change.put("pool", pool), key, token, ladder).when_missing("generation"),
         };
         change.in_transaction(&self.table, token_key(key))
     }
@@ -431,14 +444,18 @@ impl Vault {
     /// Where to begin reading what is due.
     #[must_use]
     pub fn due_cursor(&self) -> DueCursor {
-        DueCursor::new(self.shards)
+        DueCursor::new(self.spread)
     }
 
-    /// The next rows that are due; `None` after the last.
+    /// The next rows that are due, and whose they are; `None` after the last.
     ///
     /// # Errors
     /// When the table does not answer.
-    pub async fn due(&self, cursor: &mut DueCursor, now: Timestamp) -> Result<Option<Vec<DueRow>>, StoreError> {
+    pub async fn due(
+        &self,
+        cursor: &mut DueCursor,
+        now: Timestamp,
+    ) -> Result<Option<Vec<(TenantId, DueRow)>>, StoreError> {
         let rows = cursor.next(&self.client, &self.table, now).await?;
         Ok(rows.map(|rows| rows.iter().filter_map(due_row).collect()))
     }
@@ -453,8 +470,9 @@ impl Vault {
         token: &Token,
         ladder: &Ladder,
     ) -> Change {
-        let next = token.next_due(ladder).map(Timestamp::as_second);
-        let near = |(next, then): (i64, i64)| next.abs_diff(then) < IDLE_SLACK && token.expires_at.is_none();
+        let next = self.comes_up(key, token, ladder).map(Timestamp::as_second);
+        let idle = token.expires_at.is_none() && token.inspect_at().is_none();
+        let near = |(next, then): (i64, i64)| idle && next.abs_diff(then) < IDLE_SLACK;
         if next == before.due_at || next.zip(before.due_at).is_some_and(near) {
             return change;
         }
@@ -463,10 +481,20 @@ impl Vault {
 
     /// Lets the token's row come up in the `due` index when something will be due, or never.
     pub(super) fn schedule(&self, change: Change, key: &TokenKey, token: &Token, ladder: &Ladder) -> Change {
-        let shard = self.shards.of(&format!("{}{}", partition(&key.tenant, &key.profile), key.token));
-        let due_at = token.next_due(ladder);
+        let shard = self.spread.shard(&spread_key(key));
+        let due_at = self.comes_up(key, token, ladder);
         change.put("due_shard", due_at.map(|_| text(shard))).put("due_at", due_at.map(|at| number(at.as_second())))
     }
+
+    /// When the token's row comes up: a while after something is due, and never before.
+    pub(super) fn comes_up(&self, key: &TokenKey, token: &Token, ladder: &Ladder) -> Option<Timestamp> {
+        token.next_due(ladder).map(|at| self.spread.delayed(&spread_key(key), at))
+    }
+}
+
+/// What decides where in the `due` index a token's row is.
+fn spread_key(key: &TokenKey) -> String {
+    format!("{}{}", partition(&key.tenant, &key.profile), key.token)
 }
 
 fn partition(tenant: &TenantId, profile: &ProfileId) -> String {
@@ -511,12 +539,12 @@ pub(super) fn read_held(tenant: &TenantId, item: Item) -> Result<Held, StoreErro
     Ok(Held { token, grant, renewal, due_at, arrivals, check_after })
 }
 
-fn due_row(item: &Item) -> Option<DueRow> {
-    let outbox = super::outbox::owner_of(item).map(|(tenant, to)| DueRow::Outbox(tenant, to));
-    let removal = || super::ownership::removal_of(item).map(|(tenant, person)| DueRow::Removal(tenant, person));
-    let settings = || super::settings::owner_of(item).map(DueRow::Settings);
-    let watch = || super::acquisition::watched_by(item).map(|(tenant, network)| DueRow::Acquisition(tenant, network));
-    let token = || token_key_of(item).map(DueRow::Token);
+fn due_row(item: &Item) -> Option<(TenantId, DueRow)> {
+    let outbox = super::outbox::owner_of(item).map(|(tenant, to)| (tenant, DueRow::Outbox(to)));
+    let removal = || super::ownership::removal_of(item).map(|(tenant, person)| (tenant, DueRow::Removal(person)));
+    let settings = || super::settings::owner_of(item).map(|tenant| (tenant, DueRow::Settings));
+    let watch = || super::acquisition::watched_by(item).map(|(tenant, network)| (tenant, DueRow::Acquisition(network)));
+    let token = || token_key_of(item).map(|key| (key.tenant, DueRow::Token(key.profile, key.token)));
     outbox.or_else(removal).or_else(settings).or_else(watch).or_else(token)
 }
 

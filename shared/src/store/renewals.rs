@@ -370,13 +370,13 @@ impl Vault {
 const EVERYTHING: Allow = Allow { search_acquisition: true, private_messages: true };
 
 /// What every step is conditional on: the row as it was read.
-fn unchanged(held: &Held) -> Change {
+pub(super) fn unchanged(held: &Held) -> Change {
     let Held { token, renewal, .. } = held;
     Change::new().when("fence", "=", number(renewal.fence)).when("generation", "=", number(token.generation))
 }
 
 /// No answer came late since the row was read: none may be overlooked.
-fn nothing_came(change: Change, held: &Held) -> Change {
+pub(super) fn nothing_came(change: Change, held: &Held) -> Change {
     change.when_is("arrivals", (held.arrivals > 0).then(|| number(held.arrivals)))
 }
 
@@ -414,9 +414,9 @@ pub(super) fn state_name(state: State) -> Result<AttributeValue, StoreError> {
     write(&state)?.remove("state").ok_or_else(|| super::unreadable("a state without a name"))
 }
 
-const CANDIDATE: &str = "candidate_";
+pub(super) const CANDIDATE: &str = "candidate_";
 
-fn candidate_name(attempt: u64) -> String {
+pub(super) fn candidate_name(attempt: u64) -> String {
     format!("{CANDIDATE}{attempt}")
 }
 

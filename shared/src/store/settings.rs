@@ -72,7 +72,7 @@ impl Vault {
             change
         } else {
             change
-                .set("due_shard", text(self.shards.of(&partition(tenant))))
+                .set("due_shard", text(self.spread.shard(&partition(tenant))))
                 .set("due_at", number((now + SETTLED).as_second()))
                 .remove("rescheduled")
         };
@@ -80,14 +80,16 @@ impl Vault {
         transact(&self.client, vec![change.in_transaction(&self.table, key(tenant))?]).await
     }
 
-    /// How far the tenant's changed ladder has reached, read strongly; `None` when it is everywhere.
+    /// How far the tenant's changed ladder has reached, read strongly; `None` when it is everywhere, or not to be spread
+    /// yet.
     ///
     /// # Errors
     /// When the table does not answer or the row cannot be read.
-    pub async fn rescheduling(&self, tenant: &TenantId) -> Result<Option<Rescheduling>, StoreError> {
+    pub async fn rescheduling(&self, tenant: &TenantId, now: Timestamp) -> Result<Option<Rescheduling>, StoreError> {
         let get = self.client.get_item().table_name(&self.table).set_key(Some(key(tenant))).consistent_read(true);
         let Some(row) = get.send().await.map_err(unavailable)?.item else { return Ok(None) };
-        if !row.contains_key("due_at") {
+        let due_at = row.get("due_at").and_then(|at| at.as_n().ok()?.parse::<i64>().ok());
+        if due_at.is_none_or(|at| at > now.as_second()) {
             return Ok(None);
         }
         let after = key_part(&row, "rescheduled").map(str::to_owned);
@@ -124,9 +126,9 @@ impl Vault {
     /// [`StoreError::Conflict`] when the row changed since it was read: whoever changed it went by the new ladder.
     pub async fn bring_forward(&self, key: &TokenKey, ladder: &Ladder) -> Result<(), StoreError> {
         let Some(held) = self.token(key).await? else { return Ok(()) };
-        let due = held.token.next_due(ladder).map(Timestamp::as_second);
-        match (due, held.due_at) {
-            (Some(due), Some(known)) if due < known => self.reschedule(key, &held.token, ladder).await,
+        let comes_up = self.comes_up(key, &held.token, ladder).map(Timestamp::as_second);
+        match (comes_up, held.due_at) {
+            (Some(comes_up), Some(known)) if comes_up < known => self.reschedule(key, &held.token, ladder).await,
             _ => Ok(()),
         }
     }

@@ -105,8 +105,11 @@ async fn while_the_issuer_is_down_its_keys_serve_for_a_day_and_then_nobody_gets_
     world.later(24 * HOUR - 1);
     world.accepts(&token, "a day, all but a second").await;
     world.refuses(&world.token_of(&SigningKey::other("two")), "a key that was never seen").await;
+    let counted = || world.log().matches("AuthorizerUnavailable").count();
+    assert_eq!(counted(), 0, "an operator is told of nothing that callers do not feel");
     world.later(1);
     world.fails(&token, "a day").await;
+    assert_eq!(counted(), 1);
     world.issuer.breaks(Health::Up);
     world.later(1);
     world.accepts(&token, "the issuer is back").await;

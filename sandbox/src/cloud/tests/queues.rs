@@ -99,6 +99,8 @@ async fn what_sqs_would_refuse_is_refused_by_its_name() {
     assert!(nowhere.unwrap_err().into_service_error().is_queue_does_not_exist());
     let many = sqs.receive_message().queue_url(world.queue("SpillQueue")).max_number_of_messages(11).send().await;
     assert_eq!(code(&many.unwrap_err()), refused("InvalidParameterValue"));
+    let arn = sqs.get_queue_attributes().queue_url(world.queue("SpillQueue")).attribute_names("QueueArn".into());
+    assert_eq!(code(&arn.send().await.unwrap_err()), refused("InvalidAttributeName"));
     let later = sqs.send_message().queue_url(world.queue("SpillQueue")).message_body("hello").delay_seconds(5);
     assert_eq!(code(&later.send().await.unwrap_err()), refused("ValidationException"));
     let purge = sqs.purge_queue().queue_url(world.queue("SpillQueue")).send().await;

@@ -1,0 +1,16 @@
+//! A simulation of any size, on demand: `cargo bench -p tests --bench simulation -- 1000000 45` (tokens, days). About two
+//! kilobytes of memory a token, and what it says is left of the time.
+#![expect(clippy::unwrap_used, reason = "a bench that goes wrong ends")]
+
+#[path = "../simulation/mod.rs"]
+mod simulation;
+#[path = "../support.rs"]
+#[expect(dead_code, reason = "the tests need more of it")]
+mod support;
+
+#[tokio::main]
+async fn main() {
+    let mut numbers = std::env::args().skip(1).filter_map(|argument| argument.parse().ok());
+    let (tokens, days) = (numbers.next().unwrap_or(20_000), numbers.next().unwrap_or(45));
+    println!("{}", simulation::run(tokens, days).await.table());
+}
