@@ -9,8 +9,9 @@ use std::{
 
 use sandbox::template::{Function, Template};
 
-const FUNCTIONS: [&str; 8] = [
+const FUNCTIONS: [&str; 9] = [
     "authorizer",
+    "console",
     "expiry-sweep",
     "leases",
     "oauth-callback",

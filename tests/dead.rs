@@ -90,7 +90,7 @@ async fn a_token_that_was_found_dead_is_told_to_its_owner_at_once_and_once() {
         let [mail] = of_x[..] else { panic!("one mail after {wait} minutes: {of_x:#?}") };
         assert_eq!(mail["to"], json!(["alice@acme.example"]));
         assert!(mail["subject"].as_str().unwrap().ends_with("(X profile): sign in again, access no longer works"));
-        let link = format!("{}?profile=x_profile-42&token=interaction", world.url("/reauthenticate"));
+        let link = format!("{}?profile=x_profile-42&token=interaction", world.url("/console"));
         for part in ["text", "html"] {
             let part = mail[part].as_str().unwrap().replace("&amp;", "&");
             assert!(part.contains("At X the permission was taken back") && part.contains(&link), "{part}");

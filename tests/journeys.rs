@@ -3,8 +3,9 @@
 use reqwest::Method;
 use sandbox::data::DataDir;
 use serde_json::{Value, json};
+use url::Url;
 
-use crate::support::{Landing, World, days};
+use crate::support::{Landing, World, days, parameter};
 
 /// The link in a mail's text.
 fn link(mail: &Value) -> String {
@@ -46,16 +47,12 @@ async fn a_person_connects_is_warned_reauthenticates_and_deletes() {
     assert_eq!(notices["items"][0]["kind"], "token_expiring");
     assert_eq!(notices["items"][0]["days_left"], 29);
 
-    // follows its link, signs in, approves at the network
-    let page = alice.browser.get(&link(&mails[0])).await;
-    assert!(page.status.is_success() && page.body.contains("alice"), "{}", page.body);
-    let form = [("person", "alice"), ("profile", "facebook_user-1001"), ("token", "acquisition")];
-    let start = alice.browser.post(&world.url("/reauthenticate"), &form).await.location();
-    let consent = alice.browser.get(start.as_str()).await.location();
-    let callback = alice.browser.decide(&consent, "approve", "alice.meyer").await;
-    let console = alice.browser.get(callback.as_str()).await.location();
-    let done = alice.browser.get(console.as_str()).await.location();
-    assert_eq!(alice.browser.get(done.as_str()).await.status.as_u16(), 200);
+    // its link names what to reauthenticate, for the console to begin it (tests/console follows it with a browser)
+    let link = Url::parse(&link(&mails[0])).unwrap();
+    let named = |name| parameter(&link, name).unwrap();
+    assert_eq!(alice.browser.get(link.as_str()).await.status.as_u16(), 200);
+    assert_eq!((&*named("profile"), &*named("token")), ("facebook_user-1001", "acquisition"));
+    alice.reauthenticate(&named("profile"), &named("token"), "alice.meyer").await;
 
     // the profile keeps its id, owner and switches
     let again = alice.get("/v1/profiles/facebook_user-1001").await.expect(200);

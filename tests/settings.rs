@@ -136,16 +136,16 @@ async fn a_mail_leads_where_the_organisation_says_if_the_operator_registered_it(
     let world = World::start().await;
     let (alice, dora) = (world.person("alice"), world.person("dora"));
     alice.connect("facebook_user", "acquisition", "alice.meyer").await;
-    dora.put("/v1/settings", with("reauthenticate_url", json!(world.url("/console")))).await.expect(200);
+    dora.put("/v1/settings", with("reauthenticate_url", json!(world.url("/")))).await.expect(200);
     world.later(days(31)).await.sweep().await;
     let mails = world.mails().await;
     let text = mails[0]["text"].as_str().unwrap();
-    let link = format!("{}?profile=facebook_user-1001&token=acquisition", world.url("/console"));
+    let link = format!("{}?profile=facebook_user-1001&token=acquisition", world.url("/"));
     assert!(text.contains(&link), "{text}");
 }
 
 #[tokio::test]
-async fn the_privacy_statement_comes_with_a_session_and_is_shown_before_the_sign_in() {
+async fn the_privacy_statement_comes_with_a_session() {
     let world = World::start().await;
     let (alice, dora) = (world.person("alice"), world.person("dora"));
     let wanted = json!({ "kind": "x_profile", "token": "interaction", "return_url": world.return_url() });
@@ -157,14 +157,4 @@ async fn the_privacy_statement_comes_with_a_session_and_is_shown_before_the_sign
     assert_eq!(begun["privacy_url"], statement);
     let seen = alice.get(&format!("/v1/connect-sessions/{}", begun["id"].as_str().unwrap())).await.expect(200);
     assert_eq!(seen["privacy_url"], statement);
-
-    // the sandbox's pages stop at it, and elsewhere go on at once
-    for (person, stops) in [("alice", true), ("erin", false)] {
-        let browser = world.person(person).browser;
-        browser.post(&world.url("/console"), &[("action", "sign_in"), ("person", person)]).await;
-        let form = [("action", "connect"), ("kind", "x_profile"), ("token", "interaction")];
-        let page = browser.post(&world.url("/console"), &form).await;
-        assert_eq!(page.status.as_u16(), if stops { 200 } else { 303 }, "{person}: {}", page.body);
-        assert_eq!(page.body.contains(statement) && page.body.contains("/oauth/start?ticket="), stops, "{person}");
-    }
 }

@@ -29,7 +29,7 @@ const TARGETS: &[(&str, &[&str])] = &[
     ),
     ("instagram", &["authorize", "token", "long-lived", "refresh", "me"]),
     ("youtube", &["authorize", "token", "revoke", "tokeninfo", "channels", "risc-configuration", "certs"]),
-    ("issuer", &["openid-configuration", "jwks"]),
+    ("issuer", &["openid-configuration", "jwks", "authorize", "token", "end-session"]),
     ("dynamodb", &[]),
     ("kms", &[]),
     ("secretsmanager", &[]),

@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use authorizer::{Authorizer, Issuer, Terms};
 use aws_config::SdkConfig;
 use axum::Router;
+use console::{Console, SignIn};
 use expiry_sweep::Sweep;
 use leases::{Leases, Memory};
 use oauth_callback::Callback;
@@ -45,6 +46,7 @@ pub struct Functions {
     spill_reader: SpillReader,
     events: provider_events::Function,
     authorizer: Authorizer,
+    console: Router,
 }
 
 impl Functions {
@@ -56,7 +58,8 @@ impl Functions {
         let of = |function| Wiring { aws, environment: environment.get(function), clock };
         let (start, callback, tokens, sweep) =
             (of("oauth-start"), of("oauth-callback"), of("tokens"), of("expiry-sweep"));
-        let (leases, reader, authorizer) = (of("leases"), of("spill-reader"), of("authorizer"));
+        let (leases, reader) = (of("leases"), of("spill-reader"));
+        let (authorizer, console) = (of("authorizer"), of("console"));
         let events = of("provider-events");
         let sweeping = Revoker {
             vault: sweep.vault()?,
@@ -143,6 +146,7 @@ impl Functions {
                 },
                 clock: clock.clone(),
             },
+            console: console::routes(Console::new(&console.sign_in()?)?, clock.clone()),
         })
     }
 
@@ -159,6 +163,7 @@ impl Functions {
             "expiry-sweep" => self.sweep.invoke(event).await,
             "provider-events" => self.events.invoke(event).await,
             "spill-reader" => self.spill_reader.invoke(event).await,
+            "console" => edge::invoke(&self.console, event).await,
             "authorizer" => Ok(self.authorizer.invoke(event).await?),
             _ => Err(format!("there is no function {function:?}").into()),
         }
@@ -176,6 +181,17 @@ impl Wiring<'_> {
     fn variable(&self, name: &str) -> Result<&str, Fatal> {
         let value = self.environment.and_then(|variables| variables.get(name));
         value.map(String::as_str).ok_or_else(|| format!("the environment variable {name} is missing").into())
+    }
+
+    fn sign_in(&self) -> Result<SignIn, Fatal> {
+        Ok(SignIn {
+            issuer: self.variable("OIDC_ISSUER")?.to_owned(),
+            token_origin: Some(self.variable("OIDC_TOKEN_ORIGIN")?.to_owned()),
+            client_id: self.variable("CONSOLE_CLIENT_ID")?.to_owned(),
+            scope: self.variable("CONSOLE_SCOPE")?.to_owned(),
+            roles_claim: self.variable("ROLES_CLAIM")?.to_owned(),
+            groups_claim: self.variable("GROUPS_CLAIM")?.to_owned(),
+        })
     }
 
     fn spread(&self, jitter_minutes: u16) -> Result<Spread, Fatal> {

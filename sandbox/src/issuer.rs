@@ -4,13 +4,18 @@
 //! still good. [`Issuer::rotate`] and [`Issuer::retire_old`] play the two halves of a key rotation
 //! as an issuer would do them, some time apart.
 
-use std::{fmt, io};
+mod sign_in;
+
+use std::{
+    fmt, io,
+    sync::{Arc, Mutex},
+};
 
 use aws_lc_rs::{
     encoding::{AsDer as _, Pkcs8V1Der},
     rsa::{KeyPair, KeySize},
 };
-use axum::{Json, Router, routing::get};
+use axum::{Json, Router, middleware, routing::get};
 use base64::{Engine as _, prelude::BASE64_STANDARD, prelude::BASE64_URL_SAFE_NO_PAD};
 use jsonwebtoken::{
     Algorithm, EncodingKey, Header,
@@ -20,12 +25,13 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use shared::{clock::Clock, random::Random};
 
+pub(crate) use self::sign_in::CONSOLE;
 use crate::data::{DataDir, Saved};
 
 /// What an access token of the sandbox is for.
 pub const AUDIENCE: &str = "tokenward";
 
-/// The client that everybody signs in through.
+/// The client that everybody signs in through who does not use a browser.
 const CLIENT_ID: &str = "tokenward-sandbox";
 const LIFETIME: i64 = 3_600;
 
@@ -79,6 +85,9 @@ const fn worker(name: &'static str, tenant: &'static str, email: &'static str) -
 pub struct Issuer {
     keys: Saved<Keys>,
     url: String,
+    /// Where the console is, its redirect URI.
+    console: String,
+    desk: Arc<Mutex<sign_in::Desk>>,
     clock: Clock,
 }
 
@@ -91,14 +100,14 @@ struct Keys {
 }
 
 impl Issuer {
-    /// Opens the issuer that is known as `url`, with the keys in `dir` or a new one.
+    /// Opens the issuer that is known as `url` and signs people in at the `console`, with the keys in `dir` or a new one.
     ///
     /// # Errors
     /// When the saved keys cannot be read.
-    pub fn open(dir: &DataDir, url: String, clock: Clock) -> io::Result<Self> {
+    pub fn open(dir: &DataDir, url: String, console: String, clock: Clock) -> io::Result<Self> {
         let keys = Saved::open(dir, "issuer.json", || Keys { signing: new_key(), old: Vec::new() })?;
         keys.read(Keys::signing).map_err(io::Error::other)?;
-        Ok(Self { keys, url, clock })
+        Ok(Self { keys, url, console, desk: Arc::default(), clock })
     }
 
     /// The issuer identifier: `iss` of every token.
@@ -110,13 +119,16 @@ impl Issuer {
     /// An access token, good for an hour; `None` for a stranger.
     #[must_use]
     pub fn sign_in(&self, person: &str) -> Option<String> {
-        let person = find(person)?;
+        Some(self.access_token(find(person)?, CLIENT_ID))
+    }
+
+    fn access_token(&self, person: &Person, client: &str) -> String {
         let mut claims = self.claims_of(person);
         claims["aud"] = AUDIENCE.into();
-        claims["client_id"] = CLIENT_ID.into();
+        claims["client_id"] = client.into();
         claims["token_use"] = "access".into();
         claims["scope"] = person.scope.into();
-        Some(self.encode(&claims))
+        self.encode(&claims)
     }
 
     /// An ID token, which tells the client who signed in and must open nothing; `None` for a stranger.
@@ -149,20 +161,25 @@ impl Issuer {
         self.keys.change(|keys| keys.old.clear());
     }
 
-    /// Discovery and key set, below `/issuer`.
+    /// Discovery, key set and signing in, below `/issuer`.
     pub(crate) fn routes(&self) -> Router {
-        let discovery = json!({
+        let mut discovery = json!({
             "issuer": self.url,
             "jwks_uri": format!("{}/jwks", self.url),
             "response_types_supported": ["code"],
             "subject_types_supported": ["public"],
             "id_token_signing_alg_values_supported": ["RS256"],
         });
+        if let (Some(discovery), Value::Object(more)) = (discovery.as_object_mut(), sign_in::endpoints(&self.url)) {
+            discovery.extend(more);
+        }
         let issuer = self.clone();
         let jwks = async move || Json(issuer.key_set());
         Router::new()
             .route("/issuer/.well-known/openid-configuration", get(async || Json(discovery)))
             .route("/issuer/jwks", get(jwks))
+            .layer(middleware::map_response(sign_in::readable))
+            .merge(sign_in::routes(self))
     }
 
     /// The public keys of what it signs.
@@ -175,6 +192,9 @@ impl Issuer {
         match path {
             ".well-known/openid-configuration" => Some("issuer/openid-configuration"),
             "jwks" => Some("issuer/jwks"),
+            "authorize" => Some("issuer/authorize"),
+            "token" => Some("issuer/token"),
+            "end-session" => Some("issuer/end-session"),
             _ => None,
         }
     }

@@ -54,7 +54,7 @@ use crate::{
     faults::{Faults, Faulty},
     functions::{Environment, Functions},
     gateway::{Gateway, Invocation},
-    issuer::{AUDIENCE, Issuer},
+    issuer::{AUDIENCE, CONSOLE, Issuer},
     live::LiveApp,
     networks::{App, Network, Networks},
     poller::Poller,
@@ -170,7 +170,8 @@ impl Sandbox {
             configuration_sets: vec![MAIL_EVENTS.to_owned()],
         };
         let (cloud, mut mail_events) = Cloud::start(aws, cloud).await?;
-        let options = networks::Options { dir: data, clock: clock.clock(), faults: faults.clone(), apps };
+        let console = format!("{url}/console");
+        let options = networks::Options { dir: data, clock: clock.clock(), faults: faults.clone(), apps, console };
         let networks = Networks::start(networks, options)?;
 
         let template = Template::deployed();
@@ -445,11 +446,14 @@ fn environment(
         ("STAGE", "sandbox".to_owned()),
         ("PUBLIC_URL", public_url.to_owned()),
         ("RETURN_URLS", format!("{url}/,{url}/console")),
-        ("REAUTHENTICATE_URL", format!("{url}/reauthenticate")),
+        ("REAUTHENTICATE_URL", format!("{url}/console")),
         ("MAIL_FROM", SENDER.to_owned()),
         ("MAIL_EVENTS", MAIL_EVENTS.to_owned()),
         ("OIDC_ISSUER", issuer.url().to_owned()),
         ("OIDC_AUDIENCE", AUDIENCE.to_owned()),
+        ("OIDC_TOKEN_ORIGIN", networks_url.to_owned()),
+        ("CONSOLE_CLIENT_ID", CONSOLE.to_owned()),
+        ("CONSOLE_SCOPE", "openid".to_owned()),
         ("TENANT_CLAIM", "tenant".to_owned()),
         ("ROLES_CLAIM", "roles".to_owned()),
         ("GROUPS_CLAIM", "groups".to_owned()),

@@ -144,6 +144,8 @@ pub struct Options {
     pub faults: Faults,
     /// The apps that are registered.
     pub apps: Vec<App>,
+    /// Where the console is, which is registered with the issuer.
+    pub console: String,
 }
 
 /// One consent, as the network's own settings page would list it.
@@ -306,7 +308,7 @@ impl Networks {
     /// # Errors
     /// When what was saved cannot be read, or the listener has no address.
     pub fn start(listener: TcpListener, options: Options) -> io::Result<Self> {
-        let Options { dir, clock, faults, apps } = options;
+        let Options { dir, clock, faults, apps, console } = options;
         let desk = Desk {
             book: Saved::open(&dir, "networks.json", Book::default)?,
             apps: Arc::from(apps),
@@ -315,7 +317,7 @@ impl Networks {
             secrets: SecretsSeen::default(),
         };
         desk.see_client_secrets();
-        let issuer = Issuer::open(&dir, format!("http://{}/issuer", listener.local_addr()?), clock.clone())?;
+        let issuer = Issuer::open(&dir, format!("http://{}/issuer", listener.local_addr()?), console, clock.clone())?;
         let networks = x::routes().merge(facebook::routes()).merge(instagram::routes()).merge(youtube::routes());
         let router = networks.with_state(desk.clone()).merge(told::routes(&issuer)).merge(issuer.routes());
         let serving = tokio::spawn(faults::serve(listener, router, Faulty { faults, name, clock, throttled }));

@@ -36,7 +36,7 @@ async fn every_step_is_said_once_and_to_the_owner_alone() {
         assert!(subject.contains("Alice Meyer") && subject.contains(words), "{subject}");
         for part in ["text", "html"] {
             let part = mail[part].as_str().unwrap().replace("&amp;", "&");
-            let link = format!("{}?profile=facebook_user-1001&token=acquisition", world.url("/reauthenticate"));
+            let link = format!("{}?profile=facebook_user-1001&token=acquisition", world.url("/console"));
             assert!(part.contains(words) && part.contains(&link), "{part}");
         }
 

@@ -7,7 +7,10 @@ use serde_json::{Value, json};
 use super::{Deployment, many, target, texts};
 
 /// What can be called by anybody on the internet.
-const OPEN_ROUTES: [&str; 9] = [
+const OPEN_ROUTES: [&str; 12] = [
+    "GET /console",
+    "GET /console/assets/{release}/{file}",
+    "GET /console/configuration.json",
     "GET /data-deletion/{code}",
     "GET /events/x",
     "GET /oauth/callback/{network}",

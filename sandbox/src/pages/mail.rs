@@ -6,10 +6,10 @@ use axum::{
 };
 use maud::{Markup, html};
 
-use super::{SignedIn, World, page};
+use super::{World, page};
 use crate::cloud::Mail;
 
-pub(super) async fn show(State(parts): World, SignedIn(signed_in): SignedIn) -> Response {
+pub(super) async fn show(State(parts): World) -> Response {
     let mails = parts.cloud.mailbox();
     let body = html! {
         h1 { "Mailbox" }
@@ -20,7 +20,7 @@ pub(super) async fn show(State(parts): World, SignedIn(signed_in): SignedIn) -> 
         }
         @for (at, mail) in mails.iter().rev().enumerate() { (letter(mail, at == 0)) }
     };
-    page(&parts, signed_in, "Mailbox", &body).into_response()
+    page(&parts, "Mailbox", &body).into_response()
 }
 
 fn letter(mail: &Mail, open: bool) -> Markup {

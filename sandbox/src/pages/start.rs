@@ -2,31 +2,50 @@
 
 use axum::{
     Form,
+    body::Body,
     extract::{Query, State},
     response::{IntoResponse as _, Response},
 };
-use http::StatusCode;
+use http::{Request, StatusCode, header};
+use http_body_util::BodyExt as _;
 use maud::{Markup, html};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{
-    Returned, SignedIn, World,
-    api::Api,
-    connect_buttons, page, people_buttons, person,
-    sessions::{self, Candidate, in_words},
+use super::{World, page};
+use crate::{
+    Parts,
+    issuer::{PEOPLE, Person},
+    networks::Network,
 };
-use crate::{Parts, issuer::Person, networks::Network};
 
 const DAY: u32 = 24 * 60 * 60;
 
-pub(super) async fn show(
-    State(parts): World,
-    SignedIn(signed_in): SignedIn,
-    Query(returned): Query<Returned>,
-) -> Response {
-    let told = came_back(&parts, signed_in, &returned).await;
-    page(&parts, signed_in, "Start", &start(&parts, signed_in, &told)).into_response()
+/// What the browser brings back from a connect session that was begun from a shell.
+#[derive(Default, Deserialize)]
+pub(super) struct Returned {
+    connect_session: Option<String>,
+    completion_code: Option<String>,
+    error: Option<String>,
+}
+
+/// As the API tells whoever began it.
+#[derive(Default, Deserialize)]
+struct Session {
+    candidates: Vec<Candidate>,
+}
+
+/// A profile that can be selected, or the reason why not.
+#[derive(Deserialize)]
+struct Candidate {
+    profile_id: String,
+    name: String,
+    reason: Option<String>,
+}
+
+pub(super) async fn show(State(parts): World, Query(returned): Query<Returned>) -> Response {
+    let told = came_back(&parts, &returned).await;
+    page(&parts, "Start", &start(&parts, &told)).into_response()
 }
 
 #[derive(Deserialize)]
@@ -35,11 +54,7 @@ pub(super) struct Later {
 }
 
 /// Lets days pass and runs the sweep once.
-pub(super) async fn later(
-    State(parts): World,
-    SignedIn(signed_in): SignedIn,
-    Form(Later { days }): Form<Later>,
-) -> Response {
+pub(super) async fn later(State(parts): World, Form(Later { days }): Form<Later>) -> Response {
     if let Err(error) = parts.clock.advance(days.saturating_mul(DAY)) {
         return (StatusCode::BAD_REQUEST, error.to_string()).into_response();
     }
@@ -59,10 +74,10 @@ pub(super) async fn later(
             }
         }
     };
-    page(&parts, signed_in, "Later", &start(&parts, signed_in, &told)).into_response()
+    page(&parts, "Later", &start(&parts, &told)).into_response()
 }
 
-fn start(parts: &Parts, signed_in: Option<&Person>, told: &Markup) -> Markup {
+fn start(parts: &Parts, told: &Markup) -> Markup {
     html! {
         h1 { "Tokenward, on this machine" }
         p { "Tokenward keeps the access tokens of social profiles alive, safe and usable. Here it runs with a cloud, "
@@ -74,14 +89,12 @@ fn start(parts: &Parts, signed_in: Option<&Person>, told: &Markup) -> Markup {
         }
         (told)
         ol.steps {
-            li { h2 { "Be somebody" }
-                p { "Two organisations, every role. Alice may connect accounts; Carol may only look." }
-                (people_buttons("/console", &[("action", "sign_in"), ("then", "start")], signed_in)) }
+            li { h2 { "Open the console and be somebody" }
+                p { "Two organisations, every role, at an identity provider that asks for a name alone. Alice may connect accounts; "
+                    "Carol may only look; Dora administers. " a href="/console" { "Open the console" } } }
             li { h2 { "Connect an account" }
-                p { "The network is another site, " code { (parts.networks_url) } ", with a consent page of its own." }
-                @if signed_in.is_some() { (connect_buttons()) } @else { p.soft { "First be somebody." } } }
-            li { h2 { "See what there is" }
-                p { "States, scopes, uses, and the switches that an owner must turn on. " a href="/console" { "Open the console" } } }
+                p { "The network is another site, " code { (parts.networks_url) } ", with a consent page of its own. You come back "
+                    "to the console, which shows what can be done now, and the switches that an owner must turn on." } }
             li { h2 { "Use a token, as a worker does" }
                 p { "A worker is a program. It leases an access token that works now, renewed first if it is due, and reports what "
                     "the network answered. " a href="#worker" { "Be a worker, in a shell" } } }
@@ -97,25 +110,23 @@ fn start(parts: &Parts, signed_in: Option<&Person>, told: &Markup) -> Markup {
                 p { "Follow the link, say who you are, approve: the token is as young as on the first day, and still has its "
                     "name and its switches. Signing in with another account is refused, and the page names both." } }
         }
-        (doors(parts, signed_in))
+        (doors(parts))
     }
 }
 
-fn doors(parts: &Parts, signed_in: Option<&Person>) -> Markup {
+fn doors(parts: &Parts) -> Markup {
     let url = &parts.url;
-    let name = signed_in.map_or("alice", |person| person.name);
-    let worker = format!("{}-worker", signed_in.map_or("acme", |person| person.tenant));
     html! {
         h2 { "From a shell" }
         h3 { "The same by the API" }
-        pre { (sign_in_command(url, name)) "\n"
+        pre { (sign_in_command(url, "alice")) "\n"
             "curl " (url) "/v1/connect-sessions -H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json' \\\n"
             "  -d '{\"kind\":\"x_profile\",\"token\":\"interaction\",\"return_url\":\"" (url) "/\"}'\n"
             "curl " (url) "/v1/profiles -H \"authorization: Bearer $TOKEN\"" }
         p { "Open the " code { "connect_url" } " in a browser; this page then shows how to complete the session. Every route: "
             a href="/openapi.json" { "openapi.json" } "." }
         h3 #worker { "A worker" }
-        pre { (sign_in_command(url, &worker)) "\n"
+        pre { (sign_in_command(url, "acme-worker")) "\n"
             "LEASE=$(curl -s " (url) "/v1/leases -H \"authorization: Bearer $TOKEN\" -H 'content-type: application/json' \\\n"
             "  -d '{\"use\":\"publish\",\"profile_id\":\"x_profile-42\"}'); echo \"$LEASE\"\n"
             "ACCESS=$(echo \"$LEASE\" | " (ACCESS_TOKEN) ")\n"
@@ -157,15 +168,9 @@ fn doors(parts: &Parts, signed_in: Option<&Person>) -> Markup {
 }
 
 /// What a session that was begun from a shell came to.
-async fn came_back(parts: &Parts, signed_in: Option<&'static Person>, returned: &Returned) -> Markup {
+async fn came_back(parts: &Parts, returned: &Returned) -> Markup {
     let Some(session) = &returned.connect_session else { return Markup::default() };
-    let Some(person) = signed_in.or_else(|| person("alice")) else { return Markup::default() };
-    let name = person.name;
-    // where it is not theirs, there is nothing that they could choose
-    let candidates = match sessions::look(&Api { parts, person }, session).await {
-        Ok(session) => session.candidates,
-        Err(_) => Vec::new(),
-    };
+    let (name, Session { candidates }) = begun_by(parts, session).await.unwrap_or_default();
     html! {
         @match (&returned.completion_code, &returned.error) {
             // what is to be pasted into a shell is made of harmless characters alone
@@ -195,6 +200,23 @@ async fn came_back(parts: &Parts, signed_in: Option<&'static Person>, returned: 
     }
 }
 
+/// Whose session it is, and what the API tells them of it; the API tells nobody else.
+async fn begun_by(parts: &Parts, session: &str) -> Option<(&'static str, Session)> {
+    for Person { name, .. } in PEOPLE.iter().filter(|person| !person.roles.is_empty()) {
+        let token = parts.networks.issuer().sign_in(name)?;
+        let asking = Request::get(format!("{}/v1/connect-sessions/{session}", parts.url))
+            .header(header::AUTHORIZATION, format!("Bearer {token}"))
+            .body(Body::empty())
+            .ok()?;
+        let answer = parts.gateway.answer(asking).await;
+        if answer.status().is_success() {
+            let body = answer.into_body().collect().await.ok()?.to_bytes();
+            return Some((name, serde_json::from_slice(&body).ok()?));
+        }
+    }
+    None
+}
+
 /// What there is to choose from, and what the command below makes of it.
 fn choice(candidates: &[Candidate]) -> Markup {
     html! {
@@ -218,6 +240,14 @@ fn brought(code: &str, candidates: &[Candidate]) -> Value {
         brought["selected"] = candidates.iter().filter(connectable).map(|candidate| &*candidate.profile_id).collect();
     }
     brought
+}
+
+/// Why a candidate cannot be selected.
+fn in_words(reason: &str) -> String {
+    match reason {
+        "role_missing" => "the role on it allows nothing that a token is used for.".to_owned(),
+        other => format!("{}.", other.replace('_', " ")),
+    }
 }
 
 fn is_harmless(text: &str) -> bool {

@@ -1,8 +1,11 @@
+use std::collections::BTreeMap;
+
 use jsonwebtoken::{Algorithm, DecodingKey, Validation, decode, decode_header, jwk::JwkSet};
+use reqwest::StatusCode;
 use sandbox::issuer::{AUDIENCE, PEOPLE};
 use serde_json::{Value, json};
 
-use crate::world::{World, answer};
+use crate::world::{Answer, CHALLENGE, CONSOLE_URL, VERIFIER, World, answer, but};
 
 impl World {
     async fn jwks(&self) -> JwkSet {
@@ -101,4 +104,102 @@ async fn a_token_from_before_a_restart_is_still_good() {
     let dir = std::path::Path::new(env!("CARGO_TARGET_TMPDIR")).join("issuer-restart");
     let token = World::start_at(&dir).await.networks.issuer().sign(json!({"sub": "alice"}));
     assert!(claims(&token, &World::start_at(&dir).await.jwks().await).is_some());
+}
+
+/// The way of a browser and of the console's script through a sign-in: an authorization request that is in order.
+const ASKED: [(&str, &str); 8] = [
+    ("client_id", "tokenward-console"),
+    ("redirect_uri", CONSOLE_URL),
+    ("response_type", "code"),
+    ("scope", "openid"),
+    ("state", "a-state"),
+    ("nonce", "a-nonce"),
+    ("code_challenge", CHALLENGE),
+    ("code_challenge_method", "S256"),
+];
+
+fn redemption(code: &str) -> [(&str, &str); 5] {
+    [
+        ("grant_type", "authorization_code"),
+        ("client_id", "tokenward-console"),
+        ("redirect_uri", CONSOLE_URL),
+        ("code", code),
+        ("code_verifier", VERIFIER),
+    ]
+}
+
+/// What the browser carries back to the console.
+fn carried(answer: &Answer) -> BTreeMap<String, String> {
+    let location = answer.location.as_ref().unwrap_or_else(|| panic!("{answer:?} leads nowhere"));
+    assert!(location.as_str().starts_with(CONSOLE_URL), "{location}");
+    location.query_pairs().into_owned().collect()
+}
+
+#[tokio::test]
+async fn a_person_signs_in_once_and_silently_afterwards_until_the_session_is_ended() {
+    let world = World::start().await;
+    let quietly = but(&ASKED, &[("prompt", "none")]);
+    let asked = answer(world.get("/issuer/authorize", &quietly)).await;
+    assert_eq!(carried(&asked)["error"], "login_required");
+    let asked = answer(world.get("/issuer/authorize", &ASKED)).await;
+    assert!(asked.text.contains("Who are you?") && !asked.text.contains("acme-worker"), "{}", asked.text);
+
+    let signed_in = answer(world.post("/issuer/authorize", &but(&ASKED, &[("person", "alice")]))).await;
+    let back = carried(&signed_in);
+    assert_eq!((&*back["state"], &*back["iss"]), ("a-state", world.networks.issuer().url()));
+    let cookie = signed_in.headers["set-cookie"].to_str().unwrap().to_owned();
+    assert!(cookie.contains("HttpOnly") && cookie.contains("SameSite=Lax"), "{cookie}");
+
+    let tokens = answer(world.post("/issuer/token", &redemption(&back["code"]))).await;
+    assert_eq!(tokens.headers["access-control-allow-origin"], "*");
+    let keys = world.jwks().await;
+    let access = claims(&tokens.string("access_token"), &keys).unwrap();
+    assert_eq!((&access["sub"], &access["aud"]), (&json!("alice"), &json!(AUDIENCE)));
+    let id = claims(&tokens.string("id_token"), &keys).unwrap();
+    assert_eq!((&id["aud"], &id["nonce"]), (&json!("tokenward-console"), &json!("a-nonce")));
+
+    let session = cookie.split(';').next().unwrap();
+    let again = answer(world.get("/issuer/authorize", &quietly).header("cookie", session)).await;
+    assert!(carried(&again).contains_key("code"), "{again:?}");
+    let ended = [("post_logout_redirect_uri", CONSOLE_URL)];
+    let over = answer(world.get("/issuer/end-session", &ended).header("cookie", session)).await;
+    assert_eq!(over.location.unwrap().as_str(), CONSOLE_URL);
+    let asked = answer(world.get("/issuer/authorize", &quietly).header("cookie", session)).await;
+    assert_eq!(carried(&asked)["error"], "login_required");
+}
+
+#[tokio::test]
+async fn a_browser_is_sent_to_the_registered_address_alone_and_a_code_needs_its_verifier_and_is_good_once() {
+    let world = World::start().await;
+    for (name, value) in [("redirect_uri", "https://evil.example/"), ("client_id", "somebody")] {
+        let asked = answer(world.get("/issuer/authorize", &but(&ASKED, &[(name, value)]))).await;
+        assert_eq!((asked.status, asked.location), (StatusCode::BAD_REQUEST, None), "{name}");
+    }
+    for (name, value, error) in [
+        ("response_type", "token", "unsupported_response_type"),
+        ("scope", "email", "invalid_scope"),
+        ("code_challenge_method", "plain", "invalid_request"),
+    ] {
+        let asked = answer(world.get("/issuer/authorize", &but(&ASKED, &[(name, value)]))).await;
+        assert_eq!(carried(&asked)["error"], error, "{name}");
+    }
+    let code = async || {
+        carried(&answer(world.post("/issuer/authorize", &but(&ASKED, &[("person", "alice")]))).await)["code"].clone()
+    };
+    for (name, value, error) in [
+        ("code_verifier", "another", "invalid_grant"),
+        ("redirect_uri", "https://app.example/", "invalid_grant"),
+        ("client_id", "somebody", "invalid_client"),
+        ("grant_type", "password", "unsupported_grant_type"),
+    ] {
+        let code = code().await;
+        let refused = answer(world.post("/issuer/token", &but(&redemption(&code), &[(name, value)]))).await;
+        assert_eq!((refused.status, refused.string("error")), (StatusCode::BAD_REQUEST, error.to_owned()), "{name}");
+    }
+    let (once, late) = (code().await, code().await);
+    assert_eq!(answer(world.post("/issuer/token", &redemption(&once))).await.status, StatusCode::OK);
+    world.later(60);
+    for code in [once, late] {
+        assert_eq!(answer(world.post("/issuer/token", &redemption(&code))).await.string("error"), "invalid_grant");
+    }
 }

@@ -26,6 +26,8 @@ pub(crate) const CLIENT_ID: &str = "the-newsroom";
 pub(crate) const TESTING_CLIENT_ID: &str = "the-newsroom-in-testing";
 pub(crate) const CLIENT_SECRET: &str = "correct-horse-battery-staple";
 pub(crate) const REDIRECT_URI: &str = "https://app.example/oauth/callback";
+/// Where the issuer sends people back to.
+pub(crate) const CONSOLE_URL: &str = "https://app.example/console";
 /// The verifier and the challenge of RFC 7636, appendix B.
 pub(crate) const VERIFIER: &str = "dBjftJeZ4CVP-mB92K27uhbUJU1p1r_wW1gFWFOEjXk";
 pub(crate) const CHALLENGE: &str = "E9Melhoa2OwvFrEMTJguCHaoeK1t8URWbuGJSstw-cM";
@@ -91,8 +93,8 @@ impl World {
         let faults = Faults::default();
         let mut apps = Network::ALL.map(|network| registered(CLIENT_ID, network, false)).to_vec();
         apps.push(registered(TESTING_CLIENT_ID, Network::Youtube, true));
-        let networks =
-            Networks::start(listener, Options { dir, clock, faults: faults.clone(), apps }).expect("a start");
+        let options = Options { dir, clock, faults: faults.clone(), apps, console: CONSOLE_URL.to_owned() };
+        let networks = Networks::start(listener, options).expect("a start");
         let http = Client::builder().redirect(Policy::none()).no_proxy().build().expect("a client");
         Self { networks, faults, http, base, now }
     }
