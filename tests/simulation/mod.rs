@@ -7,6 +7,7 @@
 //!
 //! What was used is counted in the services' own units and printed as a table, with what a month of it costs, beside the
 //! same on paper for deployments of other sizes: `cargo bench -p tests --bench simulation -- 1000000`.
+#![expect(clippy::cast_precision_loss, reason = "no count of it is near the 52 bits that are exact")]
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -45,6 +46,7 @@ pub(crate) struct Counted {
 }
 
 /// Runs `days` days with `tokens` tokens, and tells what happened; progress goes to the standard error.
+#[expect(clippy::disallowed_methods, reason = "it is told how long it takes, and nothing depends on it")]
 pub(crate) async fn run(tokens: usize, days: usize) -> Counted {
     let (world, began) = (World::start().await, Instant::now());
     let tokens = tokens - tokens % TENANT;

@@ -74,7 +74,7 @@ pub(super) async fn load(world: &World, tokens: usize, mut progress: impl FnMut(
     let mut loaded = Vec::with_capacity(tokens);
     for tenant in 0..tokens / TENANT {
         let id = TenantId::try_from(format!("t{tenant}")).unwrap();
-        let sealer = keys.sealer(id.as_str()).await.unwrap();
+        let key = keys.sealer(id.as_str()).await.unwrap();
         let mut rows = Vec::new();
         for person in 0..MIX[0] {
             let name = format!("p{person}");
@@ -109,7 +109,7 @@ pub(super) async fn load(world: &World, tokens: usize, mut progress: impl FnMut(
                         .or_else(|| (model.network == Network::Instagram).then_some(credentials.access_token)),
                     terms: Terms::default(),
                 };
-                let sealed = SealedGrant::seal_with(&sealer, GrantPlace::of_token(&id, &token), &grant);
+                let sealed = SealedGrant::seal_with(&key, GrantPlace::of_token(&id, &token), &grant);
                 rows.push(row(model, &id, &token, &sealed, loaded.len()));
                 loaded.push(Loaded { network: model.network, expires_at: token.expires_at });
             }

@@ -289,13 +289,13 @@ pub(super) async fn queues(deployment: &Deployment) -> Vec<Finding> {
         let waiting = asked.map(|answer| answer.attributes().and_then(|all| all.get(&count_of)?.parse::<u64>().ok()));
         findings.push(match waiting {
             Ok(Some(0)) => Finding::well(about, "empty"),
-            Ok(Some(waiting)) => match given_up {
-                Some(mend) => Finding::problem(about, format!("{} given up", count(waiting, what)), mend),
-                None => {
-                    let mend = "They are worked off within minutes; if not, look at the function's errors.";
-                    Finding::warning(about, format!("{} waiting", count(waiting, what)), mend)
-                }
-            },
+            Ok(Some(waiting)) => {
+                let waits = "They are worked off within minutes; if not, look at the function's errors.";
+                given_up.map_or_else(
+                    || Finding::warning(about, format!("{} waiting", count(waiting, what)), waits),
+                    |mend| Finding::problem(about, format!("{} given up", count(waiting, what)), mend),
+                )
+            }
             Ok(None) => Finding::unknown(about, "AWS does not say how many wait"),
             Err(error) => Finding::unknown(about, format!("how many wait: {}", why(&error))),
         });
