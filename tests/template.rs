@@ -10,11 +10,11 @@ mod edits;
 mod parameters;
 mod watched;
 
-use std::{fs, process::Command, sync::LazyLock};
+use std::{collections::BTreeSet, fs, process::Command, sync::LazyLock};
 
 use serde_json::{Map, Value};
 
-use crate::architecture::root;
+use crate::architecture::{root, text};
 
 /// Says what breaks a rule, in words that name it; nothing where nothing does.
 type Rule = fn(&Deployment) -> Vec<String>;
@@ -153,6 +153,20 @@ fn a_message_that_nobody_could_do_anything_with_is_kept_and_somebody_is_told() {
 #[test]
 fn somebody_is_told_of_everything_that_fails() {
     hold(&[watched::functions, watched::numbers, watched::tables]);
+}
+
+#[test]
+fn an_alarm_names_a_section_that_is_there() {
+    let (alarms, operations) = (text(&root().join("alarms.yaml")), text(&root().join("OPERATIONS.md")));
+    let slug = |heading: &str| heading.trim_start_matches(['#', ' ']).to_lowercase().replace(' ', "-");
+    let sections: BTreeSet<_> = operations.lines().filter(|line| line.starts_with('#')).map(slug).collect();
+    let named: BTreeSet<_> = alarms
+        .split("OPERATIONS.md#")
+        .skip(1)
+        .map(|rest| rest.split(|c: char| !c.is_ascii_alphanumeric() && c != '-').next().unwrap_or_default().to_owned())
+        .collect();
+    assert!(named.len() > 20, "{named:?}");
+    assert_eq!(named.difference(&sections).collect::<Vec<_>>(), Vec::<&String>::new());
 }
 
 #[test]
