@@ -37,6 +37,7 @@ use crate::{
 
 mod error;
 mod extract;
+pub mod queue;
 
 pub use error::{ApiError, Code, Problem};
 pub use extract::{Body, Json, Path, Query, Within, caller_of};

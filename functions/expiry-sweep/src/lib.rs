@@ -19,7 +19,10 @@ use shared::{
     clock::{Clock, Deadline},
     connect::ReturnUrls,
     due::DueQueue,
-    edge::Fatal,
+    edge::{
+        Fatal,
+        queue::{Failed, Record},
+    },
     mail::Mailer,
     metrics::{self, Metric},
     recent::Recent,
@@ -90,14 +93,6 @@ enum Scheduled {
     Event,
 }
 
-/// A message as SQS hands it to a function.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Record {
-    message_id: String,
-    body: String,
-}
-
 /// Which messages come again (`ReportBatchItemFailures`), and, for whoever invokes it by hand, what became of the others.
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -105,12 +100,6 @@ struct Worked {
     batch_item_failures: Vec<Failed>,
     #[serde(flatten)]
     summary: Summary,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Failed {
-    item_identifier: String,
 }
 
 /// What one invocation did.

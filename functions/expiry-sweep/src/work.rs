@@ -12,6 +12,7 @@ use shared::{
     access::{Subject, TenantId},
     clock::Deadline,
     due::Errand,
+    edge::queue::{Failed, Record},
     profile::{Network, TokenKind},
     revoke::{GrantError, Revoker},
     settings::Settings,
@@ -22,7 +23,7 @@ use shared::{
     },
 };
 
-use crate::{Failed, ROW, Record, Summary, Sweep, Worked};
+use crate::{ROW, Summary, Sweep, Worked};
 
 /// What came of an errand.
 #[derive(Default)]

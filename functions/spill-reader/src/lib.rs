@@ -7,7 +7,10 @@
 use serde::{Deserialize, Serialize};
 use shared::{
     clock::Clock,
-    edge::Fatal,
+    edge::{
+        Fatal,
+        queue::{Failed, Record},
+    },
     metrics::{self, Metric},
     network::Reach,
     spill::Spilled,
@@ -36,24 +39,11 @@ struct Batch {
     records: Vec<Record>,
 }
 
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Record {
-    message_id: String,
-    body: String,
-}
-
 /// Which messages stay in the queue (`ReportBatchItemFailures`).
 #[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Kept {
     batch_item_failures: Vec<Failed>,
-}
-
-#[derive(Serialize)]
-#[serde(rename_all = "camelCase")]
-struct Failed {
-    item_identifier: String,
 }
 
 impl SpillReader {
