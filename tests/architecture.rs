@@ -9,7 +9,7 @@ use std::{
 
 use sandbox::template::{Function, Template};
 
-const FUNCTIONS: [&str; 9] = [
+const FUNCTIONS: [&str; 10] = [
     "authorizer",
     "console",
     "expiry-sweep",
@@ -18,6 +18,7 @@ const FUNCTIONS: [&str; 9] = [
     "oauth-start",
     "provider-events",
     "spill-reader",
+    "token-claims",
     "tokens",
 ];
 

@@ -50,4 +50,5 @@ mod sweep;
 mod template;
 mod transitions;
 mod upkeep;
+mod user_pool;
 mod worse;

@@ -8,6 +8,7 @@ mod access;
 mod data;
 mod edits;
 mod parameters;
+mod pool;
 mod watched;
 
 use std::{collections::BTreeSet, fs, process::Command, sync::LazyLock};
@@ -192,4 +193,10 @@ fn every_parameter_is_described_grouped_and_bounded() {
 #[test]
 fn a_domain_of_its_own_is_the_one_way_in() {
     hold(&[parameters::domain]);
+}
+
+// S38
+#[test]
+fn a_user_pool_is_made_where_no_identity_provider_is_named_and_lets_in_whom_an_administrator_says() {
+    hold(&[pool::optional, pool::people, pool::agreed]);
 }

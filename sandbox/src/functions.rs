@@ -31,6 +31,7 @@ use shared::{
     store::{Spread, flows::Flows, profiles::Vault},
 };
 use spill_reader::SpillReader;
+use token_claims::TokenClaims;
 use tokens::Tokens;
 
 /// The environment variables of each function.
@@ -47,6 +48,7 @@ pub struct Functions {
     events: provider_events::Function,
     authorizer: Authorizer,
     console: Router,
+    token_claims: TokenClaims,
 }
 
 impl Functions {
@@ -59,7 +61,7 @@ impl Functions {
         let (start, callback, tokens, sweep) =
             (of("oauth-start"), of("oauth-callback"), of("tokens"), of("expiry-sweep"));
         let (leases, reader) = (of("leases"), of("spill-reader"));
-        let (authorizer, console) = (of("authorizer"), of("console"));
+        let (authorizer, console, claims) = (of("authorizer"), of("console"), of("token-claims"));
         let events = of("provider-events");
         let sweeping = Revoker {
             vault: sweep.vault()?,
@@ -147,6 +149,11 @@ impl Functions {
                 clock: clock.clone(),
             },
             console: console::routes(Console::new(&console.sign_in()?)?, clock.clone()),
+            token_claims: TokenClaims {
+                tenant_claim: claims.variable("TENANT_CLAIM")?.to_owned(),
+                roles_claim: claims.variable("ROLES_CLAIM")?.to_owned(),
+                groups_claim: claims.variable("GROUPS_CLAIM")?.to_owned(),
+            },
         })
     }
 
@@ -164,6 +171,7 @@ impl Functions {
             "provider-events" => self.events.invoke(event).await,
             "spill-reader" => self.spill_reader.invoke(event).await,
             "console" => edge::invoke(&self.console, event).await,
+            "token-claims" => Ok(self.token_claims.invoke(event)?),
             "authorizer" => Ok(self.authorizer.invoke(event).await?),
             _ => Err(format!("there is no function {function:?}").into()),
         }

@@ -104,8 +104,11 @@ pub(super) fn statements(deployment: &Deployment) -> Vec<String> {
             && many(&rule["Properties"]["EventPattern"]["source"])
                 .iter()
                 .all(|source| source.as_str().is_some_and(|source| source.starts_with("aws.")));
-        if permission["Action"] != "lambda:InvokeFunction" || !(by_api || by_rule) {
-            broken.push(format!("{id} lets others than the API and our rules invoke a function: {permission}"));
+        let pool = &deployment.resource(target(&permission["SourceArn"]))["Type"];
+        let by_pool = permission["Principal"] == "cognito-idp.amazonaws.com" && pool == "AWS::Cognito::UserPool";
+        if permission["Action"] != "lambda:InvokeFunction" || !(by_api || by_rule || by_pool) {
+            broken
+                .push(format!("{id} lets others than the API, our rules and our pool invoke a function: {permission}"));
         }
     }
     broken

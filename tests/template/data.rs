@@ -48,7 +48,8 @@ pub(super) fn tables(deployment: &Deployment) -> Vec<String> {
 /// What outlives its stack, because nothing brings it back.
 pub(super) fn kept(deployment: &Deployment) -> Vec<String> {
     let mut broken = Vec::new();
-    let irreplaceable = ["AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::SecretsManager::Secret"];
+    let irreplaceable =
+        ["AWS::DynamoDB::Table", "AWS::KMS::Key", "AWS::SecretsManager::Secret", "AWS::Cognito::UserPool"];
     for (id, resource) in &deployment.resources {
         let grants = ["SpillQueue", "SpilledForGood"].contains(&id.as_str());
         let kind = resource["Type"].as_str().unwrap_or_default();

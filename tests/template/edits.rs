@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Deployment, Rule, TRANSFORMED, access, data, parameters, watched};
+use super::{Deployment, Rule, TRANSFORMED, access, data, parameters, pool, watched};
 
 /// Where, what stands there instead (`null`: nothing), and the rule that must name it.
 fn edits() -> Vec<(&'static str, Value, Rule)> {
@@ -225,6 +225,38 @@ fn edits() -> Vec<(&'static str, Value, Rule)> {
             parameters::domain,
         ),
         ("/Rules/WithDomain", Value::Null, parameters::domain),
+        ("/Resources/TokenClaimsPermission/Properties/SourceArn", Value::Null, access::statements),
+        ("/Resources/UserPool/DeletionPolicy", Value::Null, data::kept),
+        ("/Resources/UserPoolDomain/Condition", Value::Null, pool::optional),
+        ("/Resources/TokenClaims/Condition", Value::Null, pool::optional),
+        ("/Rules/WithIssuer", Value::Null, pool::optional),
+        ("/Resources/UserPool/Properties/AdminCreateUserConfig", Value::Null, pool::people),
+        ("/Resources/UserPool/Properties/DeletionProtection", json!("INACTIVE"), pool::people),
+        ("/Resources/UserPool/Properties/UserPoolTier", json!("LITE"), pool::people),
+        (
+            "/Resources/UserPool/Properties/LambdaConfig/PreTokenGenerationConfig/LambdaVersion",
+            json!("V2_0"),
+            pool::people,
+        ),
+        ("/Resources/UserPool/Properties/Schema/1/Mutable", json!(true), pool::people),
+        ("/Resources/UserPoolConsole/Properties/WriteAttributes", Value::Null, pool::people),
+        ("/Resources/UserPoolConsole/Properties/WriteAttributes/0", json!("custom:tenant"), pool::people),
+        ("/Resources/UserPoolConsole/Properties/AllowedOAuthScopes/1", json!("tokenward/leases"), pool::people),
+        (
+            "/Resources/UserPoolConsole/Properties/AllowedOAuthScopes/1",
+            json!("aws.cognito.signin.user.admin"),
+            pool::people,
+        ),
+        ("/Resources/UserPoolConsole/Properties/AllowedOAuthFlows", json!(["implicit"]), pool::people),
+        ("/Resources/UserPoolConsole/Properties/CallbackURLs", json!(["https://evil.example"]), pool::people),
+        ("/Resources/UserPoolApi/Properties/Identifier", json!("others"), pool::agreed),
+        ("/Resources/UserPoolConsole/Properties/AllowedOAuthScopes/0", json!("email"), pool::agreed),
+        ("/Resources/TokenClaims/Properties/Environment/Variables/TENANT_CLAIM", json!("org"), pool::agreed),
+        (
+            "/Resources/Console/Properties/Environment/Variables/OIDC_ISSUER",
+            json!("https://evil.example"),
+            pool::agreed,
+        ),
     ]
 }
 

@@ -24,8 +24,8 @@ const LONGEST_EMAIL: usize = 254;
 
 /// What an access token must say to be meant for this API.
 pub struct Terms {
-    /// The API's name at the issuer: a member of `aud`, or, where the issuer writes no `aud`, as
-    /// Cognito does, the `client_id`.
+    /// The API's name at the issuer: a member of `aud`. Where the issuer writes no `aud`, as Cognito does, it is the
+    /// `client_id`, or the resource server whose scopes the token has (`tokenward` in `tokenward/leases`).
     pub audience: String,
     /// The claim that names the tenant, for example `tenant` or `custom:tenant`.
     pub tenant_claim: String,
@@ -151,6 +151,10 @@ impl Claims {
         self.claims.get(name)?.as_str()
     }
 
+    fn scopes(&self) -> impl Iterator<Item = &str> {
+        self.text("scope").unwrap_or_default().split_ascii_whitespace()
+    }
+
     /// A `NumericDate` in whole seconds; `None` when the token does not have the claim.
     fn seconds(&self, name: &'static str) -> Result<Option<i64>, Refusal> {
         self.claims.get(name).map(|date| date.as_i64().ok_or(Refusal::Claim(name))).transpose()
@@ -204,7 +208,7 @@ impl Terms {
         let tenant: TenantId =
             claims.text(&self.tenant_claim).and_then(|tenant| tenant.parse().ok()).ok_or(Refusal::Tenant)?;
         let sub: Subject = claims.text("sub").and_then(|sub| sub.parse().ok()).ok_or(Refusal::Claim("sub"))?;
-        let scope: Vec<&str> = claims.text("scope").unwrap_or_default().split_ascii_whitespace().collect();
+        let scope: Vec<&str> = claims.scopes().map(|scope| self.own(scope).unwrap_or(scope)).collect();
         let roles: Vec<&str> = self.roles(claims, &scope).into_iter().map(Role::as_str).collect();
         Ok(Context {
             tenant: tenant.into(),
@@ -218,15 +222,24 @@ impl Terms {
         })
     }
 
-    /// An `aud` that does not name us settles it (RFC 7519 §4.1.3); only without one may
-    /// `client_id` speak, and only in what calls itself an access token.
+    /// An `aud` that does not name us settles it (RFC 7519 §4.1.3); only without one may `client_id` or a scope of ours
+    /// speak, and only in what calls itself an access token.
     fn is_meant_for_us(&self, claims: &Claims) -> bool {
         match claims.claims.get("aud") {
             Some(Value::String(audience)) => *audience == self.audience,
             Some(Value::Array(audiences)) => audiences.iter().any(|audience| *audience == self.audience),
             Some(_) => false,
-            None => claims.text("token_use") == Some("access") && claims.text("client_id") == Some(&self.audience),
+            None => {
+                let named = claims.text("client_id") == Some(&self.audience);
+                claims.text("token_use") == Some("access")
+                    && (named || claims.scopes().any(|scope| self.own(scope).is_some()))
+            }
         }
+    }
+
+    /// A scope of ours without the name of the resource server before it, as Cognito writes it.
+    fn own<'s>(&self, scope: &'s str) -> Option<&'s str> {
+        scope.strip_prefix(&self.audience)?.strip_prefix('/')
     }
 
     /// The known roles. A person whose token has no such claim may look; a worker has the scope

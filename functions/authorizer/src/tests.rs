@@ -71,6 +71,10 @@ async fn a_claim_within_its_bounds_is_accepted() {
         ("no token_use, but a scope", json!({ "token_use": null })),
         ("no scope, but token_use", json!({ "scope": null })),
         ("as Cognito writes it", json!({ "aud": null, "client_id": AUDIENCE })),
+        (
+            "a scope of ours, as Cognito writes it",
+            json!({ "aud": null, "client_id": "c", "scope": "openid tokenward/profiles" }),
+        ),
     ] {
         world.accepts(&world.token(&claims), what).await;
     }
@@ -78,12 +82,17 @@ async fn a_claim_within_its_bounds_is_accepted() {
 
 // S38
 #[tokio::test]
-async fn a_client_id_stands_in_for_the_audience_only_as_cognito_writes_it() {
+async fn a_client_id_or_a_scope_stands_in_for_the_audience_only_as_cognito_writes_it() {
     let world = World::start().await;
     for (what, claims) in [
         ("another client", json!({ "aud": null, "client_id": "billing" })),
         ("no token_use", json!({ "aud": null, "client_id": AUDIENCE, "token_use": null })),
         ("an audience that is not ours beside it", json!({ "aud": "billing", "client_id": AUDIENCE })),
+        ("the scope of another API", json!({ "aud": null, "scope": "billing/leases" })),
+        ("the scope of an API with a similar name", json!({ "aud": null, "scope": "tokenward-admin/leases" })),
+        ("a scope that is our name alone", json!({ "aud": null, "scope": "tokenward" })),
+        ("our scope without token_use", json!({ "aud": null, "scope": "tokenward/leases", "token_use": null })),
+        ("an audience that is not ours beside our scope", json!({ "aud": "billing", "scope": "tokenward/leases" })),
     ] {
         world.refuses(&world.token(&claims), what).await;
     }
