@@ -82,6 +82,8 @@ pub struct Facts {
     pub due_queue: String,
     /// Queue of those that failed again and again.
     pub due_for_good: String,
+    /// Queue of the ticks that could not be delivered.
+    pub missed_ticks: String,
 }
 
 /// A deployment that can be worked on.
@@ -224,9 +226,9 @@ impl Facts {
         let mut named: BTreeMap<String, String> =
             variables.filter_map(|(name, value)| Some((pascal(name), value.as_str()?.to_owned()))).collect();
         let queue = named.get("SpillQueue").and_then(|queue| Url::parse(queue).ok()).ok_or(NoDeployment::NoStack)?;
-        for name in ["SpilledForGood", "DueForGood"] {
-            let for_good = queue.join(name).map_err(|_| NoDeployment::NoStack)?;
-            named.insert(name.to_owned(), for_good.into());
+        for name in ["SpilledForGood", "DueForGood", "MissedTicks"] {
+            let beside = queue.join(name).map_err(|_| NoDeployment::NoStack)?;
+            named.insert(name.to_owned(), beside.into());
         }
         Ok((Self::read(named)?, queue.origin().ascii_serialization()))
     }
@@ -271,6 +273,7 @@ mod tests {
             ("SpilledForGood", "https://sqs.example/1/t-Good"),
             ("DueQueue", "https://sqs.example/1/t-Due"),
             ("DueForGood", "https://sqs.example/1/t-DueForGood"),
+            ("MissedTicks", "https://sqs.example/1/t-MissedTicks"),
         ];
         json!({ "Stacks": [{
             "StackName": "tokenward",

@@ -272,6 +272,7 @@ pub(super) async fn mail(deployment: &Deployment) -> Vec<Finding> {
 
 const SPILLED: &str = "Find out in the log of spill-reader why, then move the messages back with an SQS redrive.";
 const UNDONE: &str = "Find out in the log of expiry-sweep why, then move the messages back with an SQS redrive.";
+const MISSED: &str = "The scheduler could not invoke expiry-sweep. Look why (role, throttles), then purge them: later ticks made up for it.";
 
 /// Whether something waits that should not.
 pub(super) async fn queues(deployment: &Deployment) -> Vec<Finding> {
@@ -283,6 +284,7 @@ pub(super) async fn queues(deployment: &Deployment) -> Vec<Finding> {
         ("spilled", &facts.spilled_for_good, "new grant", Some(SPILLED)),
         ("due queue", &facts.due_queue, "errand", None),
         ("due for good", &facts.due_for_good, "errand", Some(UNDONE)),
+        ("missed ticks", &facts.missed_ticks, "tick", Some(MISSED)),
     ] {
         let count_of = QueueAttributeName::ApproximateNumberOfMessages;
         let asked = sqs.get_queue_attributes().queue_url(queue).attribute_names(count_of.clone()).send().await;

@@ -197,3 +197,93 @@ fn fate(kind: &str) -> Option<Fate> {
     };
     Some(Fate::Dead { reason })
 }
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::{super::tests::app, *};
+
+    const NOW: Timestamp = Timestamp::constant(1_795_600_000, 0);
+    /// The modulus of a key that was thrown away.
+    const MODULUS: &str = concat!(
+        "13Uhk_EAZJ6VFFoGceViYelbXdF4Zo3bYVBZewx9_clKT3GbF29eqdeH-IYRcYLJrvHuMe4a6maZFjXhyGY4-Ej2CjKnyQiQoJ_9",
+        "lR7RsZNHaGnaiI9c8DXXctzf-7wwklqGzqoz5kpTSEIRNfwVSDXPz1GoHxdypctL-0sRipQCjgH4ya1TvLMzkW-EGb6nx48F4_WF",
+        "qbctS5vvGFpB_JJ1AteLNtn0rdNJq-hRPIns-bzHqYwo9fulxWfo2h2vLbD4zGsoNss6AKInKCWGav3MImrnnPN_EauSDUSP-e0q",
+        "bTz-fobLKY7iJC6-MwJmJ4UaS2hqdYREJyTWHeTTdQ",
+    );
+    /// Signed with Python's `cryptography` by that key: of the account 100000000000000000001, at 1795599990, for `first.apps`,
+    /// `second.apps` and an app of somebody else, `tokens-revoked` and `sessions-revoked`.
+    const REVOKED: &str = concat!(
+        "eyJhbGciOiJSUzI1NiIsImtpZCI6InJpc2MtMSIsInR5cCI6InNlY2V2ZW50K2p3dCJ9.eyJpc3MiOiJodHRwczovL2FjY291bnR",
+        "zLmdvb2dsZS5jb20vIiwiYXVkIjpbImZpcnN0LmFwcHMiLCJzZWNvbmQuYXBwcyIsInNvbWVib2R5LWVsc2VzIl0sImlhdCI6MTc",
+        "5NTU5OTk5MCwianRpIjoiNzU2RTY5NzE3NTY1IiwiZXZlbnRzIjp7Imh0dHBzOi8vc2NoZW1hcy5vcGVuaWQubmV0L3NlY2V2ZW5",
+        "0L29hdXRoL2V2ZW50LXR5cGUvdG9rZW5zLXJldm9rZWQiOnsic3ViamVjdCI6eyJzdWJqZWN0X3R5cGUiOiJpc3Mtc3ViIiwiaXN",
+        "zIjoiaHR0cHM6Ly9hY2NvdW50cy5nb29nbGUuY29tLyIsInN1YiI6IjEwMDAwMDAwMDAwMDAwMDAwMDAwMSJ9fSwiaHR0cHM6Ly9",
+        "zY2hlbWFzLm9wZW5pZC5uZXQvc2VjZXZlbnQvcmlzYy9ldmVudC10eXBlL3Nlc3Npb25zLXJldm9rZWQiOnsic3ViamVjdCI6eyJ",
+        "zdWJqZWN0X3R5cGUiOiJpc3Mtc3ViIiwiaXNzIjoiaHR0cHM6Ly9hY2NvdW50cy5nb29nbGUuY29tLyIsInN1YiI6IjEwMDAwMDA",
+        "wMDAwMDAwMDAwMDAwMSJ9fX19.P7YJFq6U-fa8JYcQqpH8FPDf-ltNG2zhpYEHOKp-LQLyVPRr09Kkd7Iho1ZkoRGgzZL1IK29G_",
+        "cJnWnvvd46bRkcpj8EFJV53NvFoCpeoWbrofs1LMnzhizhqSndL8Cl0jp8y2dcJ1X1XMLHuvpe-BDmrORK3TwCwi6oJQowNVVx0I",
+        "dXAK17l8nfD1yaaXoTNu_UvdqCkA0lXaXzIo9I7A1FLQ8yjzqPZU-SogugFkj-kxk_adkTTPfltmER316-HbYJaqnWbVXa-RfG1_",
+        "NmfuqrPCbamoMH7m1564AtK8ZNggB0oMzSCLhpJJ4A4_cOrmT9Y_pd2_KrtnFjcvUUQA",
+    );
+
+    fn key(algorithm: &str) -> VerifyingKey {
+        let jwk = json!({ "kty": "RSA", "use": "sig", "alg": algorithm, "kid": "risc-1", "e": "AQAB", "n": MODULUS });
+        let keys = KeySet::deserialize(json!({ "keys": [jwk] })).unwrap().verifying_keys();
+        keys.into_values().next().unwrap()
+    }
+
+    fn told(token: &str, apps: &[&str], now: Timestamp) -> Result<Told, Distrust> {
+        let apps: Vec<_> = apps.iter().map(|id| app(Network::YouTube, id, "secret")).collect();
+        SecurityEvent::read(token)?.verify(&key("RS256"), &apps, now)
+    }
+
+    // S69
+    #[test]
+    fn a_security_event_ends_what_it_proves_dead_for_each_app_of_ours_that_it_names() {
+        assert_eq!(SecurityEvent::read(REVOKED).map(|event| event.kid), Ok("risc-1".to_owned()));
+        let event = |app: &str| AccountEvent {
+            network: Network::YouTube,
+            app: app.to_owned(),
+            login: "100000000000000000001".to_owned(),
+            at: Timestamp::constant(1_795_599_990, 0),
+            fate: Fate::Dead { reason: Reason::RevokedByUser },
+        };
+        for (ours, expected) in [
+            (&["first.apps"][..], vec![event("first.apps")]),
+            (&["third.apps", "second.apps", "first.apps"], vec![event("second.apps"), event("first.apps")]),
+        ] {
+            let told = told(REVOKED, ours, NOW).unwrap();
+            assert_eq!((told.jti.as_str(), told.kinds.len()), ("756E69717565", 2));
+            assert_eq!(told.events, expected, "{ours:?}");
+        }
+        // an event does not end, however late it comes
+        let much_later = NOW + jiff::SignedDuration::from_hours(24 * 365);
+        assert!(told(REVOKED, &["first.apps"], much_later).is_ok());
+    }
+
+    // S69
+    #[test]
+    fn whatever_google_did_not_sign_for_us_is_refused() {
+        let [header, claims, signature] = <[_; 3]>::try_from(REVOKED.split('.').collect::<Vec<_>>()).unwrap();
+        let other = |part: &str| part.replacen(['A', 'a'], "b", 1);
+        let (of_ours, before) = (&["first.apps"][..], Timestamp::constant(1_795_599_000, 0));
+        for (token, ours, now, why) in [
+            (REVOKED.to_owned(), &["third.apps"][..], NOW, Distrust::Audience),
+            (REVOKED.to_owned(), &[], NOW, Distrust::Audience),
+            (REVOKED.to_owned(), of_ours, before, Distrust::Future),
+            (format!("{header}.{}.{signature}", other(claims)), of_ours, NOW, Distrust::Signature),
+            (format!("{header}.{claims}.{}", other(signature)), of_ours, NOW, Distrust::Signature),
+            (format!("{header}.{claims}."), of_ours, NOW, Distrust::Signature),
+            (format!("{header}.{claims}"), of_ours, NOW, Distrust::Malformed),
+            (String::new(), of_ours, NOW, Distrust::Malformed),
+            (claims.to_owned(), of_ours, NOW, Distrust::Malformed),
+        ] {
+            assert_eq!(told(&token, ours, now), Err(why), "{token}");
+        }
+        let apps = [app(Network::YouTube, "first.apps", "secret")];
+        let by_another_algorithm = SecurityEvent::read(REVOKED).unwrap().verify(&key("RS384"), &apps, NOW);
+        assert_eq!(by_another_algorithm, Err(Distrust::Algorithm));
+    }
+}
