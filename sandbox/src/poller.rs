@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::{
     sync::{Mutex, MutexGuard},
+    task::JoinSet,
     time,
 };
 
@@ -123,10 +124,13 @@ impl Poller {
     /// What the function answers to a batch; nothing where it fails or takes too long.
     async fn invoke(&self, batch: &[Message]) -> Option<Value> {
         let records: Vec<_> = batch.iter().map(|message| self.record(message)).collect();
-        let invocation = (self.invoke)(self.function().to_owned(), json!({ "Records": records }));
-        match time::timeout(self.time_limit, invocation).await {
-            Ok(Ok(answer)) => return Some(answer),
-            Ok(Err(error)) => tracing::warn!(function = self.function(), %error, "the messages come again"),
+        // a task of its own, as it is a machine of its own: invocations share no thread, and a panic ends this one alone
+        let mut running = JoinSet::new();
+        running.spawn((self.invoke)(self.function().to_owned(), json!({ "Records": records })));
+        match time::timeout(self.time_limit, running.join_next()).await {
+            Ok(Some(Ok(Ok(answer)))) => return Some(answer),
+            Ok(Some(Ok(Err(error)))) => tracing::warn!(function = self.function(), %error, "the messages come again"),
+            Ok(Some(Err(_)) | None) => tracing::warn!(function = self.function(), "a panic; the messages come again"),
             Err(_) => tracing::warn!(function = self.function(), "the function took too long; the messages come again"),
         }
         None
