@@ -138,7 +138,9 @@ impl World {
 
     /// Every row of a table.
     pub(crate) async fn rows(&self, table: &str) -> Vec<Row> {
-        let pages = self.dynamodb().scan().table_name(table).consistent_read(true).into_paginator().items().send();
+        // without a limit the engine reads all that is left for each page
+        let scan = self.dynamodb().scan().table_name(table).consistent_read(true).limit(500);
+        let pages = scan.into_paginator().items().send();
         pages.collect::<Result<_, _>>().await.unwrap()
     }
 

@@ -78,7 +78,6 @@ pub(crate) async fn run(tokens: usize, days: usize) -> Counted {
     }
     eprintln!(" {tokens} tokens, {days} days: {:.0?}", began.elapsed());
     faults.shake(0, failing);
-    counted.used.stored = world.rows("Vault").await.len() as f64 * 1.5e-6;
     counted.verify(&world, &loaded, start).await;
     counted
 }
@@ -128,6 +127,7 @@ impl Counted {
         };
         let steps: usize = loaded.iter().filter_map(|token| token.expires_at).map(due).sum();
         let rows = world.rows("Vault").await;
+        self.used.stored = rows.len() as f64 * 1.5e-6;
         let of =
             |prefix: &str| rows.iter().filter(|row| row["sk"].as_s().unwrap().starts_with(prefix)).collect::<Vec<_>>();
         let notices = of("NOTICE#p").len();
