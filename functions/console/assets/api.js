@@ -15,7 +15,8 @@ export class Refusal extends Error {
 async function call(method, path, { query, body } = {}) {
   const url = new URL(`/v1/${path}`, location.origin);
   for (const [name, value] of Object.entries(query ?? {})) if (value != null) url.searchParams.set(name, value);
-  const headers = { authorization: `Bearer ${session.token()}` };
+  const token = session.token();
+  const headers = { authorization: `Bearer ${token}` };
   if (body !== undefined) headers['content-type'] = 'application/json';
   let answer, read;
   try {
@@ -29,21 +30,20 @@ async function call(method, path, { query, body } = {}) {
       detail: 'Tokenward cannot be reached. Look after your connection and try again; what you typed is still here.',
     });
   }
-  if (answer.ok) return read ? JSON.parse(read) : null;
-  throw refusal(answer, read);
+  const isJson = (type) => answer.headers.get('content-type')?.startsWith(type);
+  if (answer.ok && (!read || isJson('application/json'))) return read ? JSON.parse(read) : null;
+  throw refusal(answer, isJson('application/problem+json') ? JSON.parse(read) : undefined, token);
 }
 
-function refusal(answer, read) {
+function refusal(answer, problem, token) {
   const { status } = answer;
   const retryAfter = Number(answer.headers.get('retry-after')) || undefined;
-  const isProblem = answer.headers.get('content-type')?.startsWith('application/problem+json');
-  const problem = isProblem ? JSON.parse(read) : {};
   // the gateway answers for tokens that are over, without a problem document
-  if (status === 401 || (status === 403 && !isProblem)) {
-    session.end();
+  if (status === 401 || (status === 403 && !problem)) {
+    session.end(token);
     return new Refusal({ status, code: 'session_over', title: 'Your session has ended', detail: 'Sign in again; what you typed is still here.' });
   }
-  if (isProblem) return new Refusal({ ...problem, retryAfter });
+  if (problem) return new Refusal({ ...problem, retryAfter });
   return new Refusal({ status, code: 'unavailable', title: 'Not available now', detail: 'Tokenward does not answer as it should. Try again in a minute.', retryAfter });
 }
 

@@ -7,7 +7,7 @@ import { html, nothing, render } from './lit-html.js';
 import * as session from './session.js';
 import * as store from './store.js';
 import { may } from './policy.js';
-import { hush, trouble } from './ui.js';
+import { hush, refocus, trouble } from './ui.js';
 import { words } from './words.js';
 import * as profiles from './profiles.js';
 import * as connect from './connect.js';
@@ -45,11 +45,19 @@ let route; // as `read` answers; nothing is shown before there is one
 let strip; // of the sandbox
 let problem; // why signing in again did not work
 
-/** `#/profiles/owned/x_profile-42` is the page `profiles` with the rest. */
+/** `#/profiles/owned/x_profile-42` is the page `profiles` with the rest; what is no fragment of ours is the first page. */
 function read(hash) {
-  const [name, ...rest] = hash.replace(/^#\/?/, '').split('/').map(decodeURIComponent);
+  const [name, ...rest] = parts(hash);
   const found = PAGES.find((page) => page.name === name && may_see(page));
   return found ? { ...found, rest } : { ...PAGES[0], rest: [] };
+}
+
+function parts(hash) {
+  try {
+    return hash.replace(/^#\/?/, '').split('/').map(decodeURIComponent);
+  } catch {
+    return [];
+  }
 }
 
 function go() {
@@ -76,9 +84,19 @@ export function update() {
   queueMicrotask(() => {
     asked = false;
     if (!route) return;
+    const focused = document.activeElement;
     write(frame());
     route.page.shown?.();
+    if (focused?.isConnected === false) refocus();
+    document.querySelectorAll('main [role=alert]').forEach(comeIntoSight);
   });
+}
+
+const sighted = new WeakSet();
+/** Whoever clicked far down sees what came of it. */
+function comeIntoSight(alert) {
+  if (!sighted.has(alert)) alert.scrollIntoView({ block: 'nearest' });
+  sighted.add(alert);
 }
 
 const frame = () => html`
@@ -129,7 +147,7 @@ async function signInAgain() {
     await session.signInAgain();
     route.page.load?.();
   } catch (error) {
-    problem = error.message;
+    problem = why(error);
   }
   update();
 }
@@ -148,10 +166,13 @@ const signIn = (place) => outside(html`
 const failed = (error, place) => outside(html`
   <h1>Signing in did not work</h1>
   ${trouble({
-    title: 'The identity provider was not reached, or its answer was not accepted',
-    detail: error instanceof session.SignInError ? error.message : 'Nobody is signed in. Look after your connection and try again; if it stays like this, tell your operator what is written below.',
+    title: 'Nobody is signed in',
+    detail: why(error),
     code: error instanceof session.SignInError ? undefined : error.code ?? error.message,
   }, () => begin({ place }))}`);
+
+const why = (error) => (error instanceof session.SignInError ? error.message
+  : 'The identity provider was not reached, or its answer was not accepted. Look after your connection and try again; if it stays like this, tell your operator.');
 
 async function begin(arrival) {
   const { place } = arrival;
@@ -171,12 +192,13 @@ async function begin(arrival) {
   notices.load();
 }
 
-const arrival = session.takeUp();
-if (arrival.stray) {
+async function arrive() {
+  const arrival = session.takeUp();
+  if (!arrival.stray) return begin(arrival);
   const taken = await session.handOver(arrival.stray);
   outside(taken
     ? html`<h1>You are signed in</h1><p>You can close this window.</p>`
     : html`<h1>This sign-in was begun elsewhere</h1><p>Its window is gone. <a href="/console">Open the console</a></p>`);
-} else {
-  await begin(arrival);
 }
+
+await arrive().catch((error) => failed(error, {}));

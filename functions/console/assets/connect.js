@@ -1,7 +1,7 @@
 // Connecting: what to connect, the way to the network, and what came back.
 //
-// The completion code that a browser brings back is known to the history entry that it came with, so a reload goes on
-// with it, and to no address and no storage. It is of use to the person who began the session and to nobody else.
+// The completion code that a browser brings back is taken out of the address and known to the history entry that it came
+// with, so a reload goes on with it. It is of use to the person who began the session and to nobody else.
 
 import { html, nothing } from './lit-html.js';
 import * as api from './api.js';
@@ -50,7 +50,9 @@ export function backWith({ query, back }) {
 
 /** Choosing what to connect. */
 export const begin = {
-  refusal: undefined,
+  enter() {
+    this.refusal = undefined;
+  },
 
   template() {
     if (!may(session.person(), 'connect')) return notAllowed();
@@ -100,11 +102,12 @@ export const again = {
   },
 
   async load() {
+    const { id } = this;
     try {
-      this.profile = await store.read(this.id);
-      this.refusal = undefined;
+      const profile = await store.read(id);
+      if (id === this.id) Object.assign(this, { profile, refusal: undefined });
     } catch (reason) {
-      this.refusal = reason;
+      if (id === this.id) this.refusal = reason;
     }
     update();
   },
@@ -113,7 +116,7 @@ export const again = {
     const { profile, token } = this;
     return html`
       <h1 tabindex="-1">Reauthenticate</h1>
-      ${this.refusal ? trouble(this.refusal) : nothing}
+      ${this.refusal ? trouble(this.refusal, profile ? undefined : () => this.load()) : nothing}
       ${!profile && !this.refusal ? loading('The profile is being read') : nothing}
       ${profile ? html`
         <div class="about">${face(profile)}<div><h2>${profile.name}</h2><p class="soft">${KINDS[profile.kind].title}, ${TOKENS[token]?.name}</p></div>
@@ -136,7 +139,7 @@ export const returned = {
   async load() {
     const { back } = this;
     this.refusal = undefined;
-    this.step = 'looking';
+    if (this.step !== 'choosing') this.step = 'looking'; // what is ticked stays
     if (!back) {
       this.step = 'nothing';
       return update();
@@ -196,6 +199,8 @@ export const returned = {
   },
 
   async restart(wish) {
+    this.refusal = undefined;
+    update();
     try {
       await depart(wish);
     } catch (reason) {

@@ -53,7 +53,7 @@ function acquisition() {
       <div class="cards">${health.networks.map(({ network, acquisition: colour, valid_tokens, detail, own_app }) => html`
         <article class="tile" data-tone=${COLOURS[colour].tone}>
           <header>${mark(network)}<h3>${NETWORKS[network].title}</h3>${badge(COLOURS[colour])}</header>
-          <p>${valid_tokens === 0 ? 'No token works and is allowed.' : valid_tokens === 1 ? 'One token works and is allowed.' : `${valid_tokens} tokens work and are allowed.`}</p>
+          <p><b>${valid_tokens === 0 ? 'No token works and is allowed.' : valid_tokens === 1 ? 'One token works and is allowed.' : `${valid_tokens} tokens work and are allowed.`}</b></p>
           ${detail ? html`<p>${detail}</p>` : nothing}
           ${own_app === null ? nothing : html`<p class="soft">${own_app
             ? 'They come from an app that is for acquisition alone: they could not write even if they leaked.'
@@ -84,19 +84,19 @@ function timeline() {
     </section>`;
 }
 
-const WIDTH = 760, LANE = 30, LEFT = 190, TOP = 26, RIGHT = 70;
+const LANE = 44, TOP = 24;
 
-/** A lane for each token from today to its end. */
+/** A lane for each token from today to its end, as wide as there is room. */
 function picture(lanes) {
   const days = Math.max(30, daysUntil(lanes.at(-1).end));
-  const x = (day) => LEFT + ((WIDTH - LEFT - RIGHT) * Math.min(day, days)) / days;
-  const height = TOP + lanes.length * LANE + 6;
-  const step = [7, 14, 30, 60, 90, 180, 365].find((one) => days / one <= 6) ?? 730;
-  const ticks = Array.from({ length: Math.floor(days / step) + 1 }, (_, at) => at * step);
-  const name = (text) => (text.length > 24 ? `${text.slice(0, 23)}…` : text);
+  const across = (day) => `${(100 * Math.min(day, days)) / days}%`;
+  const height = TOP + lanes.length * LANE;
+  const step = [7, 14, 30, 60, 90, 180, 365].find((one) => days / one < 5) ?? 730;
+  const ticks = Array.from({ length: Math.ceil(days / step) }, (_, at) => at * step);
   return html`
-    <svg viewBox="0 0 ${WIDTH} ${height}" width=${WIDTH} height=${height} role="group" aria-label="Each token from today to its end">
-      ${ticks.map((day) => svg`<line class="grid" x1=${x(day)} x2=${x(day)} y1=${TOP - 6} y2=${height}/><text class="day" x=${x(day)} y="14" text-anchor="middle">${day === 0 ? 'today' : `${day} days`}</text>`)}
+    <svg width="100%" height=${height} role="group" aria-label="Each token from today to its end">
+      ${ticks.map((day) => svg`<line class="grid" x1=${across(day)} x2=${across(day)} y1=${TOP - 6} y2=${height}/>
+        <text class="soft" x=${across(day)} y="12" text-anchor=${day ? 'middle' : 'start'}>${day ? `${day} days` : 'today'}</text>`)}
       ${lanes.map(({ profile, token, end }, at) => {
         const left = daysUntil(end);
         const y = TOP + at * LANE;
@@ -104,14 +104,16 @@ function picture(lanes) {
         const said = `${profile.name}, ${KINDS[profile.kind].title}, token of ${token.owner}: ends ${fromNow(end)}, on ${onDate(end)}`;
         return svg`<a class="lane" data-tone=${tone} href="#/profiles/all/${encodeURIComponent(profile.id)}" aria-label=${said}>
           <title>${said}</title>
-          <rect class="hit" x="0" y=${y} width=${WIDTH} height=${LANE}/>
-          <text x="4" y=${y + 19}>${name(profile.name)}</text>
-          <rect class="rail" x=${LEFT} y=${y + 9} width=${Math.max(4, x(left) - LEFT)} height="12" rx="6"/>
-          <text class="left" x=${x(left) + 8} y=${y + 19}>${left === 1 ? '1 day' : `${left} days`}</text>
+          <rect class="hit" y=${y} width="100%" height=${LANE}/>
+          <text x="2" y=${y + 18}>${shortened(profile.name)}</text>
+          <text class="soft" x="100%" y=${y + 18} text-anchor="end">${left === 1 ? '1 day' : `${left} days`}, ${onDate(end)}</text>
+          <rect class="rail" x="2" y=${y + 26} width=${across(left)} height="10" rx="5"/>
         </a>`;
       })}
     </svg>`;
 }
+
+const shortened = (text) => (text.length > 24 ? `${text.slice(0, 23)}…` : text);
 
 function ownTokens() {
   if (!health.own_tokens.length) return nothing;

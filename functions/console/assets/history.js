@@ -8,23 +8,30 @@ import { COLOURS, EVENTS, NETWORKS, REASONS, SWITCHES } from './words.js';
 
 let update;
 let items, next, refusal, profile;
+let reading; // the page that is being read; what comes of one before is for nobody
 
 export const use = (frame) => { update = frame.update; };
 
 export function enter(wanted) {
   profile = wanted || undefined;
-  [items, next] = [undefined, undefined];
+  items = next = refusal = reading = undefined;
   load();
 }
 
+/** Reads on where it stopped. */
 export async function load() {
+  if (reading || next === null) return;
+  const mine = reading = api.get('history', { profile_id: profile, next });
   try {
-    const page = await api.get('history', { profile_id: profile, next });
+    const page = await mine;
+    if (mine !== reading) return;
     items = [...(items ?? []), ...page.items];
-    [next, refusal] = [page.next, undefined];
+    [next, refusal] = [page.next ?? null, undefined];
   } catch (reason) {
+    if (mine !== reading) return;
     refusal = reason;
   }
+  reading = undefined;
   update();
 }
 

@@ -15,7 +15,10 @@ let mail; // why nothing is mailed to the person
 let withDismissed = false;
 
 export const use = (frame) => { update = frame.update; };
-export const enter = () => load();
+export function enter() {
+  acted = undefined;
+  load();
+}
 export const pending = () => items?.filter(({ dismissed }) => !dismissed).length ?? 0;
 
 export async function load() {
@@ -74,6 +77,7 @@ function notice(one) {
 
 async function go(profile_id, token_id) {
   acted = undefined;
+  update();
   try {
     await depart({ profile_id, token: token_id.split('-')[0] });
   } catch (reason) {

@@ -32,12 +32,17 @@ export async function load() {
   if (!id) return;
   const wanted = id;
   try {
-    const read = await store.read(wanted);
-    if (wanted === id) [profile, refusal] = [read, undefined];
+    take(await store.read(wanted));
+    if (wanted === id) refusal = undefined;
   } catch (reason) {
     if (wanted === id) refusal = reason;
   }
   update();
+}
+
+/** Takes what is known of a profile now, unless another was opened meanwhile. */
+function take(known) {
+  if (known.id === id) profile = known;
 }
 
 export function template(back) {
@@ -59,7 +64,7 @@ export function template(back) {
     ${acted ? trouble(acted) : nothing}
     <p>${owners(stands)}</p>
     ${kinds.map((kind) => section(kind, person, stands))}
-    ${sharing({ profile, person, stands, update, kept: (changed) => { profile = store.keep(changed); } })}
+    ${sharing({ profile, person, stands, update, kept: (changed) => take(store.keep(changed)) })}
     ${ends(person, stands)}`;
 }
 
@@ -99,7 +104,7 @@ function own(token, person) {
       ${mayChange ? html`
         ${Object.keys(token.allow).filter((name) => name in token.uses).map((name) => toggle(token, name))}
         <div class="row">
-          <button type="button" class=${['expired', 'needs_reauth', 'expiring'].includes(token.state) ? 'main' : ''}
+          <button type="button" class=${store.isOver(token) || token.state === 'expiring' ? 'main' : ''}
             @click=${() => begin(token.token)}>Reauthenticate your token</button>
           <button type="button" class="danger quiet" @click=${() => remove(token)}>Delete your token…</button>
         </div>` : nothing}
@@ -111,7 +116,7 @@ const facts = (token) => html`
   ${token.cooling_until ? html`<p>The network limits it. It is used again ${time(token.cooling_until)}.</p>` : nothing}
   <dl>
     <dt>A person is needed</dt>
-    <dd>${['expired', 'needs_reauth'].includes(token.state) ? 'now' : token.expires_at ? html`${time(token.expires_at)} <span class="soft">(${onDate(token.expires_at)})</span>` : 'not as long as it is renewed'}</dd>
+    <dd>${store.isOver(token) ? 'now' : token.expires_at ? html`${time(token.expires_at)} <span class="soft">(${onDate(token.expires_at)})</span>` : 'not as long as it is renewed'}</dd>
     <dt>Signed in</dt><dd>${at(token.connected_at)}</dd>
     <dt>Uses</dt>
     <dd><ul class="uses">${Object.entries(token.uses).map(([name, readiness]) =>
@@ -132,8 +137,8 @@ function toggle(token, name) {
   };
   const save = (event) => submit(event, async () => {
     await api.patch(api.path('profiles', profile.id, 'tokens', token.id), { allow: { [name]: ticked } });
+    await load();
     drafts.delete(key);
-    profile = await store.read(profile.id);
     say(ticked ? `Saved. ${rule(name)}` : 'Saved. It is not used for that any more.');
   }, (reason) => {
     acted = reason;
@@ -170,6 +175,7 @@ function ends(person, stands) {
 
 async function begin(kind) {
   acted = undefined;
+  update();
   try {
     await depart({ profile_id: profile.id, token: kind });
   } catch (reason) {
@@ -213,15 +219,14 @@ const leave = () => ask({
   act: async () => {
     const left = await api.patch(api.path('profiles', profile.id), { owner: false });
     say(outcome('You gave the profile up.', left.ended ?? { warnings: [] }));
-    profile = left;
+    take(left);
     store.forget();
-    update();
   },
 });
 
 const destroy = () => ask({
   title: `Delete ${profile.name}?`,
-  body: html`<p>The profile goes with all its tokens${profile.tokens.length > 1 ? ', those of its other owners included' : ''}. They are revoked at the network.</p>${lost(profile.tokens)}`,
+  body: html`<p>The profile goes with all its tokens${profile.tokens.some(({ owner }) => owner !== session.person().subject) ? ', those of its other owners included' : ''}. They are revoked at the network.</p>${lost(profile.tokens)}`,
   verb: 'Delete the profile',
   act: async () => {
     const deleted = await api.remove(api.path('profiles', profile.id));

@@ -15,6 +15,7 @@ let items, refusal, refused;
 let editing; // a rule, or a new one: { use }
 let sought = '';
 const SHOWN = 50; // profiles to choose from at once
+const SEARCHED = ['facebook', 'instagram'];
 
 export const use = (frame) => { update = frame.update; };
 export const enter = () => load();
@@ -44,10 +45,11 @@ export const template = () => html`
   <ul class="plain">${(items ?? []).map(rule)}</ul>`;
 
 function edit(one) {
-  editing = one && { profile_ids: [], ...one };
+  editing = one && { topic: '', network: SEARCHED[0], profile_ids: [], ...one };
   refused = undefined;
   sought = '';
   update();
+  queueMicrotask(() => document.querySelector('form.sheet input')?.focus());
 }
 
 function rule(one) {
@@ -67,10 +69,15 @@ function rule(one) {
 function form() {
   const isNew = !editing.id;
   const reads = editing.use === 'private_messages';
-  const save = (event) => submit(event, async (fields) => {
-    const wanted = { topic: fields.get('topic'), ...(reads ? { profile_ids: editing.profile_ids } : { network: fields.get('network') }) };
-    if (isNew) await api.post('rules', { ...wanted, use: editing.use });
-    else await api.patch(api.path('rules', editing.id), wanted);
+  const set = (name) => ({ target }) => {
+    editing[name] = target.value;
+    update();
+  };
+  const save = (event) => submit(event, async () => {
+    const { id, topic, use, network, profile_ids } = editing;
+    const wanted = { topic, ...(reads ? { profile_ids } : { network }) };
+    if (isNew) await api.post('rules', { ...wanted, use });
+    else await api.patch(api.path('rules', id), wanted);
     say(isNew ? 'The rule is made.' : 'The rule is changed.');
     editing = undefined;
     await load();
@@ -80,20 +87,21 @@ function form() {
   });
   return html`
     <form class="sheet" @submit=${save} aria-label=${isNew ? 'A new rule' : 'Edit the rule'}>
-      <h2>${isNew ? 'A new rule' : `Edit “${editing.topic}”`}</h2>
+      <h2>${isNew ? 'A new rule' : 'Edit the rule'}</h2>
       ${refused ? trouble(refused) : nothing}
-      <label>Topic<input name="topic" required maxlength="200" .value=${editing.topic ?? ''}></label>
+      <label>Topic<input name="topic" required maxlength="200" .value=${editing.topic} @input=${set('topic')}></label>
       ${isNew ? html`<fieldset><legend>What it is for</legend>${['search_acquisition', 'private_messages'].map((name) => html`
-        <label class="tick"><input type="radio" name="use" value=${name} ?checked=${editing.use === name} @change=${() => { editing.use = name; update(); }}> ${USES[name]}</label>`)}</fieldset>` : nothing}
-      ${reads ? whose() : html`<label>Network to search<select name="network">${Object.entries(NETWORKS).filter(([network]) => ['facebook', 'instagram'].includes(network)).map(([network, { title }]) =>
-        html`<option value=${network} ?selected=${editing.network === network}>${title}</option>`)}</select></label>`}
+        <label class="tick"><input type="radio" name="use" value=${name} .checked=${editing.use === name} @change=${set('use')}> ${USES[name]}</label>`)}</fieldset>` : nothing}
+      ${reads ? whose() : html`<label>Network to search<select name="network" @change=${set('network')}>${SEARCHED.map((network) =>
+        html`<option value=${network} .selected=${editing.network === network}>${NETWORKS[network].title}</option>`)}</select></label>`}
       <div class="row"><button class="main">Save</button><button type="button" @click=${() => edit()}>Cancel</button></div>
     </form>`;
 }
 
 /** Whose private messages: those that are ticked first, then those that are found. */
 function whose() {
-  const able = store.list('all').items.filter(({ kind }) => ['facebook_page', 'x_profile'].includes(kind));
+  const all = store.list('all');
+  const able = all.items.filter(({ kind }) => ['facebook_page', 'x_profile'].includes(kind));
   const ticked = editing.profile_ids;
   const fits = ({ name, id }) => `${name} ${id}`.toLowerCase().includes(sought.toLowerCase());
   const shown = [...able.filter(({ id }) => ticked.includes(id)), ...able.filter((one) => !ticked.includes(one.id) && fits(one)).slice(0, SHOWN)];
@@ -103,8 +111,11 @@ function whose() {
   };
   return html`<fieldset><legend>Profiles whose private messages are acquired</legend>
     <label><span class="unseen">Find a profile</span><input type="search" placeholder="Find a profile" .value=${sought} @input=${(event) => { sought = event.target.value; update(); }}></label>
-    ${shown.length ? shown.map(({ id, name, kind }) => html`<label class="tick"><input type="checkbox" .checked=${ticked.includes(id)} @change=${tick(id)}>
-      ${name} <span class="soft">${capitalized(KINDS[kind].title)}</span></label>`) : html`<p class="soft">No Facebook Page and no X profile is connected${sought ? ' that is called so' : ''}.</p>`}
+    ${all.refusal ? trouble(all.refusal, () => store.again('all')) : nothing}
+    ${shown.map(({ id, name, kind }) => html`<label class="tick"><input type="checkbox" .checked=${ticked.includes(id)} @change=${tick(id)}>
+      ${name} <span class="soft">${capitalized(KINDS[kind].title)}</span></label>`)}
+    ${all.done ? nothing : html`<p class="soft">Profiles are being read…</p>`}
+    ${all.done && !shown.length ? html`<p class="soft">No Facebook Page and no X profile is connected${sought ? ' that is called so' : ''}.</p>` : nothing}
   </fieldset>`;
 }
 

@@ -4,6 +4,9 @@
 // has a session of its own. What a redirect needs to be taken back (state, nonce, verifier, where the person was) is in
 // sessionStorage as long as the redirect lasts; what a redirect brings is taken out of the address at once. When a session
 // is over, a second window signs in for this one, so that nothing that was typed here is lost.
+//
+// A provider that knows no silent sign-in shows its own page instead: whoever opened the console wants to sign in, and lands
+// where they wanted to be.
 
 import * as oauth from './oauth4webapi.js';
 import { personOf } from './policy.js';
@@ -27,8 +30,9 @@ export const isSandbox = () => provider?.insecure === true;
 export const onChange = (listener) => listeners.add(listener);
 const tell = () => listeners.forEach((listener) => listener());
 
-/** The API does not take the access token any more. */
-export function end() {
+/** The API does not take this access token any more; when it is one of before, somebody signed in again meanwhile. */
+export function end(used) {
+  if (used !== current?.token) return;
   over = true;
   tell();
 }
@@ -69,12 +73,26 @@ async function request(prompt) {
 
 async function redeem(parameters, { state, nonce, verifier }) {
   const { server, client, configuration, insecure } = provider;
-  const checked = oauth.validateAuthResponse(server, client, parameters, state);
+  const checked = answered(() => oauth.validateAuthResponse(server, client, parameters, state));
   const answer = await oauth.authorizationCodeGrantRequest(server, client, oauth.None(), checked, redirectUri, verifier,
     { [oauth.allowInsecureRequests]: insecure });
   const tokens = await oauth.processAuthorizationCodeResponse(server, client, answer, { expectedNonce: nonce, requireIdToken: true });
   current = { token: tokens.access_token, idToken: tokens.id_token, person: personOf(claimsOf(tokens.access_token), configuration) };
   over = false;
+}
+
+// with these a provider says that it has to ask the person (OpenID Connect Core §3.1.2.6)
+const ASKS = ['login_required', 'interaction_required', 'consent_required', 'account_selection_required'];
+class Asks extends Error {}
+
+function answered(validate) {
+  try {
+    return validate();
+  } catch (error) {
+    if (!(error instanceof oauth.AuthorizationResponseError)) throw error;
+    if (ASKS.includes(error.error)) throw new Asks();
+    throw new SignInError(`The identity provider refused the sign-in: ${error.error_description ?? error.error}`);
+  }
 }
 
 /** The claims of an access token; whether they are true, the API alone decides. */
@@ -113,7 +131,7 @@ export async function enter({ place, answer, made }) {
     await redeem(answer, made);
     return true;
   } catch (error) {
-    if (error instanceof oauth.AuthorizationResponseError) return false;
+    if (error instanceof Asks) return false;
     throw error;
   }
 }
@@ -159,6 +177,11 @@ export async function handOver(parameters) {
   if (done) window.close();
   return done;
 }
+
+// the browser may keep what somebody saw before they signed out, and show it to whoever goes back
+addEventListener('pageshow', ({ persisted }) => {
+  if (persisted && !current) location.reload();
+});
 
 /** Ends the session here and at the identity provider. */
 export function signOut() {

@@ -13,7 +13,10 @@ let update;
 let settings, refusal, refused;
 
 export const use = (frame) => { update = frame.update; };
-export const enter = () => load();
+export function enter() {
+  refused = undefined;
+  load();
+}
 
 export async function load() {
   try {

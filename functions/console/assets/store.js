@@ -22,11 +22,10 @@ class List {
 
   async read(name) {
     this.refusal = undefined;
-    const items = [];
+    this.items = [];
     try {
       for await (const page of api.pages('profiles', { list: name })) {
-        items.push(...page.items);
-        this.items = items.slice();
+        this.items = this.items.concat(page.items);
         changed();
       }
       this.done = true;
@@ -67,6 +66,9 @@ export function known(id) {
     if (found) return found;
   }
 }
+
+/** Whether only a person brings a token back to life. */
+export const isOver = ({ state }) => ['expired', 'needs_reauth'].includes(state);
 
 /** Who owns what, or what there is, has changed: lists are read again. */
 export function forget() {

@@ -44,6 +44,9 @@ export const isWeb = (address) => {
   }
 };
 
+/** Where the focus goes when what had it is gone. */
+export const refocus = () => (document.querySelector('#panel h2') ?? document.querySelector('main h1'))?.focus({ preventScroll: true });
+
 /** Takes away what was said, because another page is shown. */
 export const hush = () => render(nothing, document.getElementById('said'));
 
@@ -78,11 +81,17 @@ export function ask({ title, body, verb, danger = true, act }) {
     ${body}
     ${refused ? trouble(refused) : nothing}
     <div class="row end">
-      <button type="button" @click=${() => dialog.close()}>Cancel</button>
+      <button type="button" ?disabled=${busy} @click=${() => dialog.close()}>Cancel</button>
       <button type="button" class=${danger ? 'danger' : 'main'} ?disabled=${busy} @click=${decide}>${busy ? 'One moment…' : verb}</button>
     </div>`, dialog);
   dialog.setAttribute('aria-labelledby', 'asked');
-  dialog.addEventListener('close', () => dialog.remove());
+  dialog.addEventListener('cancel', (event) => {
+    if (busy) event.preventDefault(); // it is being done, and its outcome is told here
+  });
+  dialog.addEventListener('close', () => {
+    dialog.remove();
+    if (document.activeElement === document.body) refocus();
+  });
   show();
   document.body.append(dialog);
   dialog.showModal();
@@ -94,6 +103,7 @@ export async function submit(event, act, refused) {
   const form = event.target;
   if (form.ariaBusy === 'true') return;
   form.ariaBusy = 'true';
+  refused(undefined);
   try {
     await act(new FormData(form));
     refused(undefined);

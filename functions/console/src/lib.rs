@@ -78,7 +78,7 @@ impl Console {
         }
         // lit-html writes its constant templates, and nothing else, through the one policy that is named here
         let policy = format!(
-            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self' {reached}; \
+            "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self' {reached}; \
              base-uri 'none'; form-action 'none'; frame-ancestors 'none'; require-trusted-types-for 'script'; \
              trusted-types lit-html"
         );
