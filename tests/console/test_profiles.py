@@ -52,6 +52,44 @@ def test_a_profile_is_shared_given_up_claimed_and_deleted(sandbox, visitor):
     assert sandbox.api("alice", "GET", "profiles")["items"] == []
 
 
+def test_a_profile_is_shared_with_people_and_with_everybody(sandbox, visitor):
+    sandbox.connect("bob", "x_profile", "interaction", "support")
+    bob, alice = visitor().sign_in("bob"), visitor().sign_in("alice")
+
+    def shared_with_alice(count):
+        alice.go("profiles/shared").page.reload()
+        expect(rows(alice)).to_have_count(count)
+
+    alice.go("profiles/shared").sees("Nobody shares a profile with you.")
+    bob.go("profiles/owned/x_profile-43").heads("Support").page.get_by_text("Nobody yet. Share it…").click()
+    bob.page.get_by_label("People by their id").fill("alice\n\n alice \ncarol")
+    bob.click("Save sharing").sees("Saved.")
+    assert sandbox.api("bob", "GET", "profiles/x_profile-43")["shared_with"] == {"everybody": False, "groups": [], "users": ["alice", "carol"]}
+    shared_with_alice(1)
+
+    people = bob.page.get_by_label("People by their id")
+    expect(people).to_have_value("alice\ncarol")
+    people.fill("")
+    everybody = bob.page.get_by_role("checkbox", name="Everybody who is responder or manager")
+    everybody.check()
+    bob.click("Save sharing")
+    expect(bob.page.get_by_text("Change with whom it is shared")).to_be_visible()
+    shared_with_alice(1)
+
+    everybody.uncheck()
+    bob.click("Save sharing")
+    expect(bob.page.get_by_text("Nobody yet. Share it…")).to_be_visible()
+    shared_with_alice(0)
+
+
+def test_a_search_that_finds_nothing_says_so_and_leads_back(sandbox, visitor):
+    sandbox.connect("alice", "x_profile", "interaction", "newsdesk")
+    alice = visitor().sign_in("alice").sees("1 profile")
+    alice.page.get_by_role("searchbox", name="Find").fill("nobody is called so")
+    alice.sees("0 of 1 profile", "No profile is like that.").click("Show them all").sees("News Desk")
+    expect(alice.page.get_by_role("searchbox", name="Find")).to_have_value("")
+
+
 def test_a_tick_alone_changes_nothing_before_it_is_saved(sandbox, visitor):
     sandbox.connect("alice", "x_profile", "interaction", "newsdesk")
     alice = visitor().sign_in("alice").go("profiles/owned/x_profile-42").heads("News Desk")

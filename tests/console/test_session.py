@@ -2,6 +2,7 @@
 
 import re
 import time
+import urllib.parse
 
 from playwright.sync_api import expect
 
@@ -126,3 +127,33 @@ def test_an_answer_that_nobody_asked_for_signs_nobody_in(sandbox, visitor):
     mallory.heads("This sign-in was begun elsewhere")
     assert mallory.page.url == f"{sandbox.url}/console"
     assert not [target for target in sandbox.door("calls") if target == "issuer/token"]
+
+
+def test_an_identity_provider_without_silent_sign_in_asks_at_once_and_leads_to_where_one_wanted_to_be(sandbox, visitor):
+    alice = visitor()
+    alice.page.route("**/issuer/authorize*", lambda route: route.continue_(url=route.request.url.replace("prompt=none", "")))
+    alice.page.goto(f"{sandbox.url}/console#/health")
+    alice.click("alice").heads("Health")
+
+
+def test_a_sign_in_that_the_identity_provider_refuses_says_why(sandbox, visitor):
+    alice = visitor()
+
+    def refuse(route):
+        issuer, query = route.request.url.split("/authorize?")
+        asked = urllib.parse.parse_qs(query)
+        answer = {"error": "access_denied", "error_description": "Alice is locked out", "state": asked["state"][0], "iss": issuer}
+        route.fulfill(status=302, headers={"location": f"{asked['redirect_uri'][0]}?{urllib.parse.urlencode(answer)}"})
+
+    alice.page.route("**/issuer/authorize*", refuse)
+    alice.page.goto(f"{sandbox.url}/console")
+    alice.heads("Signing in did not work").sees("The identity provider refused the sign-in: Alice is locked out")
+    alice.page.unroute("**/issuer/authorize*")
+    alice.click("Try again")
+    expect(alice.page.get_by_role("button", name="Sign in", exact=True)).to_be_visible()
+
+
+def test_an_address_that_is_none_of_the_consoles_leads_to_the_profiles(sandbox, visitor):
+    alice = visitor().sign_in("alice")
+    for fragment in ("%E0%A4%A", "constructor", "profiles/__proto__", "nowhere/at/all"):
+        alice.go(fragment).heads("Social Profiles").sees("You own no profile yet.")

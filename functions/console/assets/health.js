@@ -106,7 +106,7 @@ function picture(lanes) {
           <title>${said}</title>
           <rect class="hit" y=${y} width="100%" height=${LANE}/>
           <text x="2" y=${y + 18}>${shortened(profile.name)}</text>
-          <text class="soft" x="100%" y=${y + 18} text-anchor="end">${left === 1 ? '1 day' : `${left} days`}, ${onDate(end)}</text>
+          <text class="soft" x="100%" y=${y + 18} text-anchor="end">${left === 1 ? '1 day' : `${left} days`}<tspan class="date">, ${onDate(end)}</tspan></text>
           <rect class="rail" x="2" y=${y + 26} width=${across(left)} height="10" rx="5"/>
         </a>`;
       })}
