@@ -46,20 +46,16 @@ struct Event {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Request {
-    #[serde(default)]
-    user_attributes: Map<String, Value>,
-    #[serde(default)]
+    user_attributes: Option<Map<String, Value>>,
     group_configuration: Option<Groups>,
-    #[serde(default)]
-    scopes: Vec<String>,
+    scopes: Option<Vec<String>>,
 }
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Groups {
     /// All groups of the person; those with roles of IAM and those without.
-    #[serde(default)]
-    groups_to_override: Vec<String>,
+    groups_to_override: Option<Vec<String>>,
 }
 
 impl TokenClaims {
@@ -84,7 +80,7 @@ impl TokenClaims {
 
     /// A worker has a tenant and nothing else; what it may do are its scopes.
     fn of_worker(&self, request: &Request) -> Map<String, Value> {
-        let mut named = request.scopes.iter().filter_map(|scope| scope.strip_prefix(TENANT_SCOPES));
+        let mut named = request.scopes.iter().flatten().filter_map(|scope| scope.strip_prefix(TENANT_SCOPES));
         let tenant = named.next().filter(|_| named.next().is_none()).and_then(|tenant| tenant.parse().ok());
         self.tenant(tenant)
     }
@@ -92,13 +88,13 @@ impl TokenClaims {
     /// Groups that are called like a role are roles, and all others are groups to share with. Without any role the claim is
     /// left out, and the person may look.
     fn of_person(&self, request: Request) -> Map<String, Value> {
-        let attribute = |name: &str| request.user_attributes.get(name).and_then(Value::as_str);
+        let attribute = |name: &str| request.user_attributes.as_ref()?.get(name)?.as_str();
         let mut claims = self.tenant(attribute(TENANT_ATTRIBUTE).and_then(|tenant| tenant.parse().ok()));
         // an address that nobody proved to read is none to write to
         if let Some(email) = attribute("email").filter(|_| attribute("email_verified") == Some("true")) {
             claims.insert("email".to_owned(), email.into());
         }
-        let groups = request.group_configuration.unwrap_or_default().groups_to_override;
+        let groups = request.group_configuration.unwrap_or_default().groups_to_override.unwrap_or_default();
         let (roles, groups): (Vec<_>, Vec<_>) = groups.into_iter().partition(|group| group.parse::<Role>().is_ok());
         if !roles.is_empty() {
             claims.insert(self.roles_claim.clone(), roles.into());
