@@ -125,7 +125,7 @@ function tab({ name, title, count }) {
 function who() {
   const person = session.person();
   return html`
-    <button type="button" class="who quiet" popovertarget="who">${person.name}</button>
+    <button type="button" class="who quiet" popovertarget="who"><span>${person.name}</span></button>
     <div id="who" popover>
       <p><b>${person.name}</b></p>
       <p class="soft">${person.roles.map(words).join(', ') || 'no role that opens anything here'}${person.groups.length
