@@ -104,7 +104,7 @@ def test_the_frame_can_be_used_before_any_data_arrives(sandbox, visitor):
     alice = visitor().sign_in("alice")
     alice.page.route("**/v1/**", lambda route: None)  # never answered
     alice.page.reload()
-    expect(alice.heads("Social Profiles").page.get_by_role("status").filter(has_text="Profiles are being read")).to_be_attached()
+    expect(alice.heads("Social Profiles").page.get_by_role("status", name="Profiles are being read")).to_be_visible()
     alice.click("Add a profile", "link").heads("Add a profile")
     alice.page.get_by_role("radio", name="YouTube").check()
     expect(alice.page.get_by_role("button", name="Sign in at the network")).to_be_enabled()
