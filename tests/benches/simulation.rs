@@ -1,5 +1,5 @@
 //! A simulation of any size, on demand: `cargo bench -p tests --bench simulation -- 1000000 45` (tokens, days). A million
-//! tokens take a quarter of an hour to load, ten minutes a day, and 12 GB, on two cores: eight hours for 45 days.
+//! tokens take a quarter of an hour to load, ten minutes a day, and 14 GB, on two cores: eight hours for 45 days.
 #![expect(clippy::unwrap_used, reason = "a bench that goes wrong ends")]
 
 #[path = "../simulation/mod.rs"]
