@@ -187,7 +187,7 @@ fn every_function_is_traced_and_may_say_so() {
 
 #[test]
 fn every_parameter_is_described_grouped_and_bounded() {
-    hold(&[parameters::parameters, parameters::nested]);
+    hold(&[parameters::parameters, parameters::nested, parameters::contradictions]);
 }
 
 #[test]

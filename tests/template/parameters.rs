@@ -77,12 +77,18 @@ pub(super) fn domain(deployment: &Deployment) -> Vec<String> {
             broken.push(format!("{function} calls itself something else than its domain: {url}"));
         }
     }
+    broken
+}
+
+/// Parameters that contradict each other are refused before anything is made.
+pub(super) fn contradictions(deployment: &Deployment) -> Vec<String> {
+    let mut broken = Vec::new();
     let rules = &deployment.template["Rules"];
-    for (rule, asserted) in [("WithDomain", 2), ("WithoutDomain", 2)] {
+    for (rule, asserted) in [("WithDomain", 2), ("WithoutDomain", 2), ("WithIssuer", 2), ("WithoutIssuer", 1)] {
         if rules[rule]["Assertions"].as_array().map_or(0, Vec::len) != asserted
             || rules[rule]["RuleCondition"] == Value::Null
         {
-            broken.push(format!("addresses that contradict each other are taken: {rule}"));
+            broken.push(format!("parameters that contradict each other are taken: {rule}"));
         }
     }
     broken

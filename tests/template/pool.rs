@@ -16,11 +16,6 @@ pub(super) fn optional(deployment: &Deployment) -> Vec<String> {
             broken.push(format!("{id} is made although another identity provider is named"));
         }
     }
-    for rule in ["WithIssuer", "WithoutIssuer"] {
-        if deployment.template["Rules"][rule]["RuleCondition"].is_null() {
-            broken.push(format!("an identity provider that contradicts itself is taken: {rule}"));
-        }
-    }
     broken
 }
 
