@@ -38,7 +38,6 @@ mod paging;
 mod people;
 mod provider_events;
 mod refresh;
-mod refresh_model;
 mod rules;
 mod sealing;
 mod secrets;

@@ -8,7 +8,7 @@ mod sign_in;
 
 use std::{
     fmt, io,
-    sync::{Arc, Mutex},
+    sync::{Arc, LazyLock, Mutex, OnceLock},
 };
 
 use aws_lc_rs::{
@@ -97,7 +97,22 @@ struct Keys {
     signing: String,
     /// Public keys whose tokens are still accepted.
     old: Vec<Jwk>,
+    /// `signing`, parsed at its first use.
+    #[serde(skip)]
+    signer: OnceLock<Signer>,
 }
+
+/// A parsed signing key. Parsing checks the key, which costs more than signing with it.
+#[derive(Clone)]
+struct Signer {
+    key: EncodingKey,
+    /// The public half, named by its thumbprint (RFC 7638).
+    public: Jwk,
+}
+
+/// The first key of every issuer in this process. Generating one takes a noticeable part of a sandbox's start, and issuers
+/// are told apart by their `iss`.
+static FIRST_KEY: LazyLock<String> = LazyLock::new(new_key);
 
 impl Issuer {
     /// Opens the issuer that is known as `url` and signs people in at the `console`, with the keys in `dir` or a new one.
@@ -105,8 +120,8 @@ impl Issuer {
     /// # Errors
     /// When the saved keys cannot be read.
     pub fn open(dir: &DataDir, url: String, console: String, clock: Clock) -> io::Result<Self> {
-        let keys = Saved::open(dir, "issuer.json", || Keys { signing: new_key(), old: Vec::new() })?;
-        keys.read(Keys::signing).map_err(io::Error::other)?;
+        let keys = Saved::open(dir, "issuer.json", || Keys::new(FIRST_KEY.clone(), Vec::new()))?;
+        keys.read(|keys| Signer::parse(&keys.signing)).map_err(io::Error::other)?;
         Ok(Self { keys, url, console, desk: Arc::default(), clock })
     }
 
@@ -151,8 +166,8 @@ impl Issuer {
     pub fn rotate(&self) {
         let signing = new_key();
         self.keys.change(|keys| {
-            keys.old.push(keys.public());
-            keys.signing = signing;
+            let old = keys.jwks().keys;
+            *keys = Keys::new(signing, old);
         });
     }
 
@@ -216,9 +231,9 @@ impl Issuer {
     }
 
     fn encode(&self, claims: &Value) -> String {
-        let (key, kid) = self.keys.read(|keys| (keys.signing(), keys.public().common.key_id));
-        let header = Header { kid, ..Header::new(Algorithm::RS256) };
-        key.and_then(|key| jsonwebtoken::encode(&header, claims, &key)).expect("the key was tried when it was opened")
+        let Signer { key, public } = self.keys.read(|keys| keys.signer().clone());
+        let header = Header { kid: public.common.key_id, ..Header::new(Algorithm::RS256) };
+        jsonwebtoken::encode(&header, claims, &key).expect("an RSA key signs any claims")
     }
 }
 
@@ -229,24 +244,26 @@ impl fmt::Debug for Issuer {
 }
 
 impl Keys {
-    fn signing(&self) -> jsonwebtoken::errors::Result<EncodingKey> {
-        EncodingKey::from_rsa_pem(self.signing.as_bytes())
+    fn new(signing: String, old: Vec<Jwk>) -> Self {
+        Self { signing, old, signer: OnceLock::new() }
     }
 
-    /// The public half of the key that signs, named by its thumbprint (RFC 7638).
-    fn public(&self) -> Jwk {
-        self.signing()
-            .and_then(|key| {
-                let mut jwk = Jwk::from_encoding_key(&key, Algorithm::RS256)?;
-                jwk.common.key_id = Some(jwk.thumbprint(ThumbprintHash::SHA256)?);
-                jwk.common.public_key_use = Some(PublicKeyUse::Signature);
-                Ok(jwk)
-            })
-            .expect("the key was tried when it was opened")
+    fn signer(&self) -> &Signer {
+        self.signer.get_or_init(|| Signer::parse(&self.signing).expect("the key was parsed when it was opened"))
     }
 
     fn jwks(&self) -> JwkSet {
-        JwkSet { keys: self.old.iter().cloned().chain([self.public()]).collect() }
+        JwkSet { keys: self.old.iter().cloned().chain([self.signer().public.clone()]).collect() }
+    }
+}
+
+impl Signer {
+    fn parse(pem: &str) -> jsonwebtoken::errors::Result<Self> {
+        let key = EncodingKey::from_rsa_pem(pem.as_bytes())?;
+        let mut public = Jwk::from_encoding_key(&key, Algorithm::RS256)?;
+        public.common.key_id = Some(public.thumbprint(ThumbprintHash::SHA256)?);
+        public.common.public_key_use = Some(PublicKeyUse::Signature);
+        Ok(Self { key, public })
     }
 }
 

@@ -420,6 +420,8 @@ fn aws_config(endpoint: &str) -> SdkConfig {
         .behavior_version(BehaviorVersion::latest())
         .region(Region::from_static(REGION))
         .endpoint_url(endpoint)
+        // plain HTTP, and one pool: a client of its own for each service would load the certificate authorities anew
+        .http_client(aws_smithy_http_client::Builder::new().build_http())
         .credentials_provider(SharedCredentialsProvider::new(credentials))
         .build()
 }

@@ -4,9 +4,9 @@
 //! It works whenever something is sent, a message becomes visible again or the clock is moved. What a failing function
 //! leaves undone stays in the queue and comes again after the visibility time-out.
 
-use std::{sync::Arc, time::Duration};
+use std::{pin::pin, sync::Arc, time::Duration};
 
-use futures_util::future::join_all;
+use futures_util::{StreamExt as _, stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::{
@@ -171,32 +171,35 @@ impl Turn<'_> {
         self.deliver_times(1).await
     }
 
-    /// The same, and every batch so many times, as SQS may do: what counts is what was answered last.
+    /// The same, and every batch `times` times, as SQS may do: what counts is the last answer. A batch waits for no other.
     pub(crate) async fn deliver_times(&self, times: usize) -> (Delivered, Vec<Value>) {
         let Poller { delivery, sqs, .. } = self.poller;
         let (mut round, mut answers) = (Delivered::default(), Vec::new());
-        loop {
-            let receive =
-                || Some(sqs.receive(&delivery.queue, delivery.batch_size, None)).filter(|batch| !batch.is_empty());
-            let batches: Vec<_> = std::iter::from_fn(receive).take(AT_ONCE).collect();
-            if batches.is_empty() {
-                return (round, answers);
-            }
+        let receive =
+            || Some(sqs.receive(&delivery.queue, delivery.batch_size, None)).filter(|batch| !batch.is_empty());
+        let deliver = async |batch: Vec<Message>| {
+            let mut earlier = Vec::new();
             for _ in 1..times {
-                let again = batches.iter().map(|batch| self.poller.invoke(batch));
-                answers.extend(join_all(again).await.into_iter().flatten());
+                earlier.extend(self.poller.invoke(&batch).await);
             }
-            let invocations = batches.iter().map(|batch| self.poller.invoke(batch));
-            for (batch, answer) in batches.iter().zip(join_all(invocations).await) {
-                let done = answer.as_ref().map(|answer| self.poller.done(batch, answer)).unwrap_or_default();
+            let last = self.poller.invoke(&batch).await;
+            (batch, earlier, last)
+        };
+        // a message that comes again within this call, or is sent by what was delivered, is delivered too
+        while let Some(first) = receive() {
+            let batches = std::iter::once(first).chain(std::iter::from_fn(receive));
+            let mut deliveries = pin!(stream::iter(batches).map(deliver).buffer_unordered(AT_ONCE));
+            while let Some((batch, earlier, last)) = deliveries.next().await {
+                let done = last.as_ref().map(|answer| self.poller.done(&batch, answer)).unwrap_or_default();
                 for message in &done {
                     sqs.delete(&delivery.queue, &message.receipt_handle());
                 }
                 round.delivered += done.len();
                 round.kept += batch.len() - done.len();
-                answers.extend(answer);
+                answers.extend(earlier.into_iter().chain(last));
             }
         }
+        (round, answers)
     }
 }
 

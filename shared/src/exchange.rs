@@ -83,6 +83,10 @@ impl Endpoints {
         Ok(self)
     }
 
+    fn loopback_only(&self) -> bool {
+        self.stand_in.is_some() && self.live.is_empty()
+    }
+
     /// Where a pinned address of `network` is reached.
     #[must_use]
     pub fn locate(&self, network: Network, pinned: &Url) -> Url {
@@ -108,7 +112,7 @@ impl Exchange {
     /// When the machine has no certificate authorities to trust.
     #[expect(clippy::disallowed_methods, reason = "the only outbound HTTP client")]
     pub fn new(endpoints: Endpoints) -> Result<Self, reqwest::Error> {
-        let http = reqwest::Client::builder()
+        let mut http = reqwest::Client::builder()
             .redirect(redirect::Policy::none())
             .no_proxy()
             .connect_timeout(CONNECT_LIMIT)
@@ -117,9 +121,12 @@ impl Exchange {
             .pool_max_idle_per_host(0)
             .dns_resolver(Arc::new(PublicOnly))
             .user_agent(concat!("tokenward/", env!("CARGO_PKG_VERSION")))
-            .retry(reqwest::retry::never())
-            .build()?;
-        Ok(Self { http, endpoints })
+            .retry(reqwest::retry::never());
+        if endpoints.loopback_only() {
+            // plain HTTP needs no certificate authorities, and loading them is most of a client's cost
+            http = http.tls_certs_only([]);
+        }
+        Ok(Self { http: http.build()?, endpoints })
     }
 
     /// Where a browser finds a pinned address of `network`.

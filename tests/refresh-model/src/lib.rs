@@ -4,6 +4,7 @@
 //! through every state that can be reached with so many mishaps, and holds each against what must be true of it
 //! ([`judge`]). From each state it then goes on as if nothing went wrong any more, which must end with an access token
 //! or with the truth. What is wrong is told as the shortest way to it.
+#![cfg(test)]
 
 use std::{
     collections::{BTreeSet, HashMap, VecDeque},
