@@ -2,7 +2,7 @@
 //!
 //! The decisions are those of the product, `shared::renewal`; what is modelled is the I/O around them. A search goes
 //! through every state that can be reached with so many mishaps, and holds each against what must be true of it
-//! ([`judge`]). From each state it then goes on as if nothing went wrong any more, which must end with an access token
+//! (`judge`). From each state it then goes on as if nothing went wrong any more, which must end with an access token
 //! or with the truth. What is wrong is told as the shortest way to it.
 #![cfg(test)]
 
