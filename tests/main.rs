@@ -7,6 +7,7 @@
 mod access;
 mod apps;
 mod architecture;
+mod attribution;
 mod authorization;
 mod capabilities;
 mod capacity;

@@ -193,11 +193,25 @@ impl World {
     }
 
     fn down(&self, target: &str, mode: Mode) {
-        self.faults.put(Fault { target: target.to_owned(), mode, times: u32::MAX, status: 503, delay_ms: 0 });
+        self.faults.put(Fault {
+            target: target.to_owned(),
+            mode,
+            times: u32::MAX,
+            status: Some(503),
+            delay_ms: 0,
+            ..Fault::default()
+        });
     }
 
     fn fail_once(&self, target: &str, mode: Mode) {
-        self.faults.put(Fault { target: target.to_owned(), mode, times: 1, status: 503, delay_ms: 1_000 });
+        self.faults.put(Fault {
+            target: target.to_owned(),
+            mode,
+            times: 1,
+            status: Some(503),
+            delay_ms: 1_000,
+            ..Fault::default()
+        });
     }
 
     fn calls(&self, target: &str) -> u64 {

@@ -139,7 +139,7 @@ async fn put_fault(State(parts): World, body: Bytes) -> Result<Json<Fault>, Refu
     if !is_target(&fault.target) {
         return Err(Refused::bad(&format!("there is no target {:?}; there are {}", fault.target, targets())));
     }
-    StatusCode::from_u16(fault.status).map_err(|error| Refused::bad(&error))?;
+    fault.validate().map_err(|error| Refused::bad(&error))?;
     parts.faults.put(fault.clone());
     Ok(Json(fault))
 }

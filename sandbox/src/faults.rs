@@ -2,8 +2,8 @@
 //!
 //! Every request to the AWS port and to the networks' port has a *target* such as
 //! `dynamodb/UpdateItem` or `x/token`. It is counted, and if a fault waits for that target it
-//! strikes: before the work (`status`, `reset`, `garbage`, `throttle`), after it (`lost_reply`),
-//! or around it (`slow`). A test can also let any one call stand still ([`Faults::stop_at`]), to kill or to pause its
+//! strikes: before the work (`status`, `reset`, `garbage`, `throttle`), instead of it (`answer`), after it
+//! (`lost_reply`), or around it (`slow`). A test can also let any one call stand still ([`Faults::stop_at`]), to kill or to pause its
 //! caller at that very moment.
 //!
 //! As with the real services, what a call asked for is done even when the caller hangs up meanwhile: a slow network
@@ -24,13 +24,14 @@ use axum::{
 };
 use http::{
     Request, StatusCode,
-    header::{DATE, HeaderValue},
+    header::{DATE, HeaderName, HeaderValue},
     request::Parts,
 };
 use http_body_util::{BodyExt as _, Collected};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use jiff::{Timestamp, fmt::rfc2822::DateTimePrinter};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use shared::clock::Clock;
 use tokio::{
     net::TcpListener,
@@ -45,7 +46,7 @@ use self::stops::Stop;
 pub use self::stops::{Stopped, When};
 
 /// How a call goes wrong.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Does the work and answers rightly, after `delay_ms`.
@@ -55,15 +56,18 @@ pub enum Mode {
     /// Drops the connection before any work.
     Reset,
     /// Answers `status` without doing the work.
+    #[default]
     Status,
     /// Answers 200 with a body that is no answer.
     Garbage,
     /// Answers as that service does when it throttles.
     Throttle,
+    /// Answers `status`, `headers` and `body` instead of doing the work: any response can be injected.
+    Answer,
 }
 
 /// A fault to come.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     /// For example `x/token`, `dynamodb/UpdateItem`; `kms/*` means every call to KMS.
@@ -73,20 +77,72 @@ pub struct Fault {
     /// How many calls it strikes.
     #[serde(default = "once")]
     pub times: u32,
-    /// The status for [`Mode::Status`].
-    #[serde(default = "unavailable")]
-    pub status: u16,
+    /// The status for [`Mode::Status`], 503 where it is absent, and for [`Mode::Answer`], 200 where it is absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub status: Option<u16>,
     /// The delay for [`Mode::Slow`], in milliseconds.
     #[serde(default)]
     pub delay_ms: u64,
+    /// The header fields for [`Mode::Answer`].
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub headers: BTreeMap<String, String>,
+    /// The body for [`Mode::Answer`]: text is sent as it is, anything else as JSON.
+    #[serde(default, skip_serializing_if = "Value::is_null")]
+    pub body: Value,
+}
+
+/// Why a fault cannot be sent as an HTTP response.
+#[derive(Debug, thiserror::Error)]
+pub enum InvalidFault {
+    /// Not a status.
+    #[error("invalid status: {0}")]
+    Status(#[from] http::status::InvalidStatusCode),
+    /// Not a header field.
+    #[error("invalid header field {0:?}")]
+    Header(String),
+    /// Headers or a body with a mode that sends none.
+    #[error("headers and body belong to the mode \"answer\"")]
+    NoAnswer,
+}
+
+impl Fault {
+    /// Checks that what it states can be sent.
+    pub(crate) fn validate(&self) -> Result<(), InvalidFault> {
+        self.status.map(StatusCode::from_u16).transpose()?;
+        if self.mode != Mode::Answer && !(self.headers.is_empty() && self.body.is_null()) {
+            return Err(InvalidFault::NoAnswer);
+        }
+        for (name, value) in &self.headers {
+            if HeaderName::try_from(name).is_err() || HeaderValue::try_from(value).is_err() {
+                return Err(InvalidFault::Header(name.clone()));
+            }
+        }
+        Ok(())
+    }
+
+    fn status_or(&self, absent: StatusCode) -> StatusCode {
+        self.status.map_or(absent, |status| StatusCode::from_u16(status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE))
+    }
+
+    fn answer(&self) -> Response {
+        let (body, kind) = match &self.body {
+            Value::Null => (String::new(), None),
+            Value::String(text) => (text.clone(), None),
+            json => (json.to_string(), Some("application/json")),
+        };
+        let mut response = (self.status_or(StatusCode::OK), body).into_response();
+        let stated = self.headers.iter().map(|(name, value)| (name.as_str(), value.as_str()));
+        for (name, value) in kind.map(|kind| ("content-type", kind)).into_iter().chain(stated) {
+            if let (Ok(name), Ok(value)) = (HeaderName::try_from(name), HeaderValue::try_from(value)) {
+                response.headers_mut().insert(name, value);
+            }
+        }
+        response
+    }
 }
 
 fn once() -> u32 {
     1
-}
-
-fn unavailable() -> u16 {
-    503
 }
 
 /// One request seen.
@@ -137,7 +193,7 @@ impl Tremor {
         let mut mixed = self.calls.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let struck = (mixed ^ (mixed >> 27)).is_multiple_of(self.one_in);
-        struck.then(|| Fault { target: target.to_owned(), mode, times: 1, status: 500, delay_ms: 0 })
+        struck.then(|| Fault { target: target.to_owned(), mode, times: 1, status: Some(500), ..Fault::default() })
     }
 }
 
@@ -298,9 +354,8 @@ impl Faulty {
                 dropped()
             }
             Mode::Reset => dropped(),
-            Mode::Status => {
-                StatusCode::from_u16(fault.status).unwrap_or(StatusCode::SERVICE_UNAVAILABLE).into_response()
-            }
+            Mode::Status => fault.status_or(StatusCode::SERVICE_UNAVAILABLE).into_response(),
+            Mode::Answer => fault.answer(),
             Mode::Garbage => "<<< this is no answer >>>".into_response(),
             Mode::Throttle => (self.throttled)(call, self.clock.now()),
         }

@@ -37,10 +37,12 @@ use crate::{
 
 mod error;
 mod extract;
+mod prefetch;
 pub mod queue;
 
 pub use error::{ApiError, Code, Problem};
 pub use extract::{Body, Json, Path, Query, Within, caller_of};
+pub use prefetch::refuse_prefetch;
 
 /// No body that a route wants is larger.
 const BODY_LIMIT: usize = 16 * 1024;

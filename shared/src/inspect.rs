@@ -87,8 +87,8 @@ impl Refresher {
         };
         metrics::record(now, Some(network), failure.metric().map(|metric| (metric, 1)));
         match failure {
-            Failure::Dead(_) if grant.refresh_token.is_some() => {
-                Ok(match self.access(key, held.clone(), Wanted::Now, deadline).await? {
+            Failure::Dead(reason) if grant.refresh_token.is_some() && reason.may_end_with_refresh() => {
+                Ok(match self.access(key, held.clone(), Wanted::InsteadOfDead, deadline).await? {
                     Access::Good(seen, _) if seen.token.generation != held.token.generation => Inspected::Renewed,
                     Access::Over(seen) => Inspected::Dead(seen),
                     Access::Gone => Inspected::Changed,

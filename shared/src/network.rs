@@ -27,6 +27,7 @@ pub mod events;
 mod facebook;
 mod instagram;
 mod meta;
+mod token_response;
 mod x;
 mod youtube;
 

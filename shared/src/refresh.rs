@@ -27,6 +27,7 @@ use crate::{
     keys::{Sealer, TenantKeys},
     metrics::{self, Metric},
     network::{Failure, Grant, LimitReach},
+    profile::Upkeep,
     random::Random,
     renewal::{Fruitless, Next, Refused, Renewal, Renewed},
     revoke::{GrantError, Revoker},
@@ -79,6 +80,8 @@ pub enum Wanted {
     WhenDue,
     /// Now, because the present one was refused.
     Now,
+    /// Now, because the network itself said that the present one is dead.
+    InsteadOfDead,
 }
 
 /// What there is of a token.
@@ -145,7 +148,7 @@ impl Refresher {
             return Ok(Access::Over(Box::new(held)));
         }
         let grant = held.grant.open(&self.keys).await?;
-        let due = wanted == Wanted::Now || held.token.is_ending(now);
+        let due = wanted != Wanted::WhenDue || held.token.is_ending(now);
         if held.token.is_usable(now) && (grant.refresh_token.is_none() || !due) {
             return Ok(Access::Good(Box::new(held), grant.access_token));
         }
@@ -168,7 +171,7 @@ impl Refresher {
         wanted: Wanted,
         deadline: Deadline,
     ) -> Result<Access, GrantError> {
-        let refused = (wanted == Wanted::Now).then_some(held.token.generation);
+        let refused = (wanted != Wanted::WhenDue).then_some(held.token.generation);
         let mut pause = FIRST_LOOK;
         loop {
             let now = self.clock.now();
@@ -202,7 +205,7 @@ impl Refresher {
                 Next::Ask { .. } if deadline.left() < NEEDED => return Ok(Access::Busy),
                 Next::Ask { doubtful } => {
                     let attempt = Attempt { held, refresh_token, fingerprint, doubtful };
-                    match self.ask(key, attempt, deadline, now).await? {
+                    match self.ask(key, attempt, wanted, deadline, now).await? {
                         Asked::Later(at) => return Ok(Access::Later(at)),
                         Asked::Look(seen) => seen,
                     }
@@ -219,6 +222,7 @@ impl Refresher {
         &self,
         key: &TokenKey,
         attempt: Attempt,
+        wanted: Wanted,
         deadline: Deadline,
         now: Timestamp,
     ) -> Result<Asked, GrantError> {
@@ -247,7 +251,17 @@ impl Refresher {
                 "a refresh brought nothing");
             let failed = [Some(Metric::RefreshesFailed), failure.metric()];
             metrics::record(now, Some(network), failed.into_iter().flatten().map(|metric| (metric, 1)));
-            let Failure::Dead(reason) = failure else { return self.end(key, &attempt, &app, failure).await };
+            let reason = match failure {
+                Failure::Dead(reason) => reason,
+                // a Page that is lost or no longer shared may answer with a missing permission (#10); with its token proved
+                // dead that is the end: <https://github.com/arsduo/koala/issues/639>
+                Failure::Forbidden
+                    if wanted == Wanted::InsteadOfDead && key.profile.kind().upkeep() == Upkeep::Derived =>
+                {
+                    Reason::RoleLost
+                }
+                failure => return self.end(key, &attempt, &app, failure).await,
+            };
             match self.refused(key, attempt, reason, &sealer, deadline, now).await? {
                 Ok(next) => attempt = next,
                 Err(seen) => return Ok(Asked::Look(seen)),

@@ -101,6 +101,22 @@ pub enum Reason {
     AppInTesting,
     /// It was brought back from a backup, and its refresh token, which works once, may have been spent since.
     Restored,
+    /// A policy of the user's organisation, or a protection that the user turned on, refuses the app.
+    Policy,
+    /// The user's account at the network has no channel.
+    NoChannel,
+    /// The user's account or channel at the network was closed.
+    AccountClosed,
+    /// The network suspended the user's account or channel.
+    AccountSuspended,
+}
+
+impl Reason {
+    /// Whether a new access token may work where the old one was refused for this reason.
+    #[must_use]
+    pub fn may_end_with_refresh(self) -> bool {
+        !matches!(self, Self::Policy | Self::NoChannel | Self::AccountClosed | Self::AccountSuspended)
+    }
 }
 
 /// What is known of a credential.

@@ -12,8 +12,8 @@ use shared::{
 };
 
 use super::{
-    Conversation, NOW, answer, app, converse, grant, identify, inspection, judge, limited, now, ok, pairs, redeem,
-    refresh, revoke, shown,
+    Conversation, NOW, answer, app, converse, grant, identify, inspect, inspection, judge, limited, now, ok, pairs,
+    redeem, refresh, revoke, shown,
 };
 
 // S1, S12
@@ -128,6 +128,11 @@ fn every_error_of_meta_means_what_its_documentation_says() {
     use Failure::{AppRejected, CodeRejected, Dead, Forbidden, Unavailable, Unreadable};
     let mut secret = error(1, None);
     secret["message"] = json!("Error validating client secret.");
+    let says = |code: i64, words: &str| {
+        let mut error = error(code, None);
+        error["message"] = json!(words);
+        error
+    };
     let transient = |mut error: Value| {
         error["is_transient"] = json!(true);
         error
@@ -159,17 +164,31 @@ fn every_error_of_meta_means_what_its_documentation_says() {
         (error(80_006, None), of_token),
         (error(368, None), limited(LimitReach::Token, 6 * 3600)),
         (transient(error(368, None)), limited(LimitReach::Token, 6 * 3600)),
+        (error(4, Some(2_207_051)), limited(LimitReach::Token, 6 * 3600)),
+        (error(341, None), of_app),
         (secret, AppRejected),
+        (says(100, "Invalid appsecret_proof provided in the API argument"), AppRejected),
+        (says(190, "Invalid appsecret_proof provided in the API argument"), AppRejected),
+        (says(100, "Error validating client secret."), AppRejected),
+        (says(190, "Error validating application. Application has been deleted."), AppRejected),
+        (says(200, "API access blocked."), AppRejected),
+        (error(104, None), AppRejected),
+        (error(191, None), AppRejected),
+        (error(3, None), AppRejected),
+        (error(5, None), AppRejected),
         (error(101, None), AppRejected),
         (error(1, None), Unavailable),
         (error(2, None), Unavailable),
-        (error(341, None), Unavailable),
+        (error(-1, None), Unavailable),
+        (error(-2, None), Unavailable),
         (transient(error(9999, None)), Unavailable),
         (transient(error(190, None)), Unavailable),
     ];
     let requests = [
         (error(100, Some(36_009)), CodeRejected),
         (error(100, None), CodeRejected),
+        (error(190, Some(2_069_032)), Unreadable("meta error")),
+        (error(200, Some(2_069_030)), Unreadable("meta error")),
         (error(506, None), Unreadable("meta error")),
         (error(2500, None), Unreadable("meta error")),
         (error(i64::MIN, None), Unreadable("meta error")),
@@ -296,5 +315,32 @@ fn facebook_confirms_that_a_token_is_dead_when_it_says_so_of_a_token_of_ours() {
             told["data"][field] = value.clone();
         }
         assert_eq!(identify(Network::Facebook, [ok(&told), ok(&me)]).outcome.err(), Some(failure), "{told}");
+    }
+}
+
+// S41, S52, S78
+#[test]
+fn the_outer_error_of_debug_token_is_about_the_app_and_never_about_the_token() {
+    let says = |code: i64, words: &str| {
+        let mut error = error(code, None);
+        error["message"] = json!(words);
+        error
+    };
+    for outer in [
+        says(190, "Invalid OAuth access token signature."),
+        says(190, "Cannot parse access token"),
+        error(190, Some(460)),
+        error(190, Some(463)),
+        error(102, None),
+        error(101, None),
+        error(104, None),
+        says(100, "Invalid appsecret_proof provided in the API argument"),
+        says(200, "API access blocked."),
+        error(200, None),
+        error(10, None),
+    ] {
+        let told = || answer(400, json!({ "error": outer }).to_string());
+        assert_eq!(identify(Network::Facebook, [told()]).outcome.err(), Some(Failure::AppRejected), "{outer}");
+        assert_eq!(inspect(Network::Facebook, [told()]).outcome.err(), Some(Failure::AppRejected), "{outer}");
     }
 }

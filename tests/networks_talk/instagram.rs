@@ -99,11 +99,17 @@ fn a_token_of_instagram_is_renewed_with_itself_and_what_comes_is_kept() {
     assert_eq!(grant.access_token.expose_secret(), "long");
     assert_eq!(grant.refresh_token.unwrap().expose_secret(), "long");
     assert!(grant.terms.scopes.is_empty(), "it says nothing of them: what was granted stays");
-    for (field, value) in [("access_token", json!("")), ("expires_in", json!(0)), ("expires_in", Value::Null)] {
+    let mut empty = long_lived();
+    empty["access_token"] = json!("");
+    let outcome = refresh(INSTAGRAM, [ok(&empty)]).unwrap().outcome;
+    assert_eq!(outcome.err(), Some(Failure::Unreadable("instagram long-lived token")));
+    // without a usable lifetime it is the documented one, so that it is renewed in time
+    for expires_in in [json!(0), json!(-1), json!("soon"), Value::Null] {
         let mut told = long_lived();
-        told[field] = value;
-        let outcome = refresh(INSTAGRAM, [ok(&told)]).unwrap().outcome;
-        assert_eq!(outcome.err(), Some(Failure::Unreadable("instagram long-lived token")), "{told}");
+        told["expires_in"] = expires_in;
+        let grant = refresh(INSTAGRAM, [ok(&told)]).unwrap().outcome.unwrap();
+        assert_eq!(grant.access_token.expose_secret(), "long", "{told}");
+        assert_eq!(grant.terms.access_expires_at, Some(now() + SignedDuration::from_hours(60 * 24)), "{told}");
     }
 }
 
@@ -115,6 +121,9 @@ fn every_error_of_instagram_means_what_its_documentation_says() {
         (400, sign_in("This authorization code has been used"), CodeRejected),
         (400, sign_in("Matching code was not found or was already used"), CodeRejected),
         (400, sign_in("Error validating client_secret."), AppRejected),
+        (400, sign_in("Invalid platform app"), AppRejected),
+        (400, sign_in("Invalid Client ID"), AppRejected),
+        (400, sign_in("invalid client_secret"), AppRejected),
         (500, sign_in("words"), Unavailable),
         (429, sign_in("words"), limited(LimitReach::Token, 900)),
     ] {

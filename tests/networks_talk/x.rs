@@ -38,14 +38,14 @@ fn x_gets_code_verifier_and_the_apps_credentials_in_one_request() {
 }
 
 #[test]
-fn what_x_leaves_out_of_a_grant_is_not_made_up() {
+fn what_x_leaves_out_of_a_grant_is_what_it_documents() {
     type Read = (bool, usize, Option<Timestamp>);
     let reading: [(&str, Value, Read); 7] = [
         ("refresh_token", Value::Null, (false, 4, Some(now() + SignedDuration::from_hours(2)))),
         ("refresh_token", json!(""), (false, 4, Some(now() + SignedDuration::from_hours(2)))),
         ("scope", json!("users.read"), (true, 1, Some(now() + SignedDuration::from_hours(2)))),
         ("scope", json!(""), (true, 0, Some(now() + SignedDuration::from_hours(2)))),
-        ("expires_in", Value::Null, (true, 4, None)),
+        ("expires_in", Value::Null, (true, 4, Some(now() + SignedDuration::from_hours(2)))),
         ("expires_in", json!(0), (true, 4, Some(now()))),
         ("expires_in", json!(u32::MAX), (true, 4, Some(now() + SignedDuration::from_secs(u32::MAX.into())))),
     ];
@@ -126,6 +126,7 @@ fn every_refusal_of_x_means_what_its_documentation_says() {
     let (refresh_dead, access_dead) = (Dead(Reason::RefreshRejected), Dead(Reason::RevokedByUser));
     let (unknown, no_account) = (Unreadable("x error"), Unreadable("x me"));
     let (credits, window) = (limited(LimitReach::App, 3600), limited(LimitReach::Token, 900));
+    let not_enrolled = (403, json!({ "title": "Client Forbidden", "reason": "client-not-enrolled", "status": 403 }));
     // for a code, for a refresh token, and when it is asked whose access token it is
     for ((status, body), redeeming, refreshing, identifying) in [
         (error(400, "invalid_grant"), CodeRejected, refresh_dead, no_account),
@@ -139,6 +140,7 @@ fn every_refusal_of_x_means_what_its_documentation_says() {
         (problem(401), AppRejected, AppRejected, access_dead),
         (problem(402), credits, credits, credits),
         (problem(403), Forbidden, Forbidden, Forbidden),
+        (not_enrolled, AppRejected, AppRejected, AppRejected),
         (problem(429), window, window, window),
         (problem(500), Unavailable, Unanswered, Unavailable),
         (problem(502), Unavailable, Unanswered, Unavailable),
@@ -162,8 +164,23 @@ fn every_refusal_of_x_means_what_its_documentation_says() {
 
 #[test]
 fn an_answer_of_x_to_a_worker_is_judged_by_its_status() {
-    use Failure::{Dead, Forbidden, Unavailable};
+    use Failure::{AppRejected, Dead, Forbidden, Unavailable};
+    let problem = |status: u16, name: &str| {
+        let host = if name.len().is_multiple_of(2) { "api.x.com" } else { "api.twitter.com" };
+        json!({ "type": format!("https://{host}/2/problems/{name}"), "title": "words", "status": status })
+    };
+    let capped = limited(LimitReach::App, 3600);
     for (status, body, meaning) in [
+        (403, problem(403, "client-forbidden"), Err(AppRejected)),
+        (403, json!({ "type": "about:blank", "reason": "client-not-enrolled" }), Err(AppRejected)),
+        (403, problem(403, "app-suspended"), Err(AppRejected)),
+        (403, problem(403, "oauth1-permissions"), Err(AppRejected)),
+        (403, problem(403, "user-suspended"), Err(Dead(Reason::AccountSuspended))),
+        (403, problem(403, "unsupported-authentication"), Ok(())),
+        (403, problem(403, "not-authorized-for-resource"), Err(Forbidden)),
+        (429, problem(429, "usage-capped"), Err(capped)),
+        (403, problem(403, "usage-capped"), Err(capped)),
+        (402, problem(402, "usage-capped"), Err(capped)),
         (200, json!({ "data": { "id": "1" } }), Ok(())),
         (201, json!({ "data": { "id": "1" } }), Ok(())),
         (200, json!({ "errors": [{ "title": "Not Found Error" }] }), Ok(())),
@@ -193,7 +210,8 @@ fn x_says_how_long_it_is_limited_and_is_believed_within_its_window() {
         (at(60), 60),
         (at(900), 900),
         (at(0), 1),
-        (at(86_400), 900),
+        (at(86_400), 86_400),
+        (at(86_401), 86_400),
         (at(-60), 900),
         (i64::MAX.to_string(), 900),
         (i64::MIN.to_string(), 900),

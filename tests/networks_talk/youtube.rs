@@ -160,11 +160,17 @@ fn every_refusal_of_googles_sign_in_means_what_its_documentation_says() {
     let error = |status, name: &str| (status, json!({ "error": name, "error_description": "words" }));
     let (refresh_dead, access_dead) = (Dead(Reason::RefreshRejected), Dead(Reason::RevokedByUser));
     let (burst, unknown) = (limited(LimitReach::Token, 60), Unreadable("youtube error"));
+    let policy = Dead(Reason::Policy);
     for ((status, body), redeeming, refreshing, identifying) in [
         (error(400, "invalid_grant"), CodeRejected, refresh_dead, access_dead),
         (error(400, "invalid_token"), CodeRejected, refresh_dead, access_dead),
         (error(401, "invalid_client"), AppRejected, AppRejected, AppRejected),
         (error(401, "unauthorized_client"), AppRejected, AppRejected, AppRejected),
+        (error(401, "deleted_client"), AppRejected, AppRejected, AppRejected),
+        (error(400, "org_internal"), AppRejected, AppRejected, AppRejected),
+        (error(400, "admin_policy_enforced"), policy, policy, policy),
+        (error(400, "policy_enforced"), policy, policy, policy),
+        (error(403, "access_denied"), policy, policy, policy),
         (error(400, "redirect_uri_mismatch"), unknown, unknown, unknown),
         (error(400, "invalid_request"), unknown, unknown, unknown),
         (error(429, "rate_limited"), burst, burst, burst),
@@ -185,14 +191,16 @@ fn every_refusal_of_googles_sign_in_means_what_its_documentation_says() {
 // S52
 #[test]
 fn an_answer_of_youtube_to_a_worker_is_judged_by_its_reason() {
-    use Failure::{Dead, Forbidden, Unavailable};
+    use Failure::{AppRejected, Dead, Forbidden, Unavailable};
     let error = |status: u16, reason: &str| {
         let cause = json!({ "domain": "youtube", "reason": reason, "message": "words" });
         json!({ "error": { "code": status, "message": "words", "errors": [cause] } })
     };
-    let detailed = json!({ "error": { "code": 403, "status": "PERMISSION_DENIED", "details": [
-        { "@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": "ACCESS_TOKEN_SCOPE_INSUFFICIENT" },
-    ] } });
+    let because = |status: u16, reason: &str| {
+        let detail = json!({ "@type": "type.googleapis.com/google.rpc.ErrorInfo", "reason": reason });
+        json!({ "error": { "code": status, "status": "PERMISSION_DENIED", "details": [detail] } })
+    };
+    let detailed = because(403, "ACCESS_TOKEN_SCOPE_INSUFFICIENT");
     // 2026-11-18 11:06:40 UTC is 03:06:40 in California
     let midnight = limited(LimitReach::App, 20 * 3600 + 53 * 60 + 20);
     let burst = limited(LimitReach::Token, 60);
@@ -200,6 +208,21 @@ fn an_answer_of_youtube_to_a_worker_is_judged_by_its_reason() {
         (200, channel("UC-first"), Ok(())),
         (400, error(400, "invalidParameter"), Ok(())),
         (401, error(401, "authError"), Err(Dead(Reason::RevokedByUser))),
+        (401, error(401, "youtubeSignupRequired"), Err(Dead(Reason::NoChannel))),
+        (403, error(403, "authenticatedUserNotChannel"), Err(Dead(Reason::NoChannel))),
+        (403, error(403, "authenticatedUserAccountClosed"), Err(Dead(Reason::AccountClosed))),
+        (403, error(403, "channelClosed"), Err(Dead(Reason::AccountClosed))),
+        (403, error(403, "authenticatedUserAccountSuspended"), Err(Dead(Reason::AccountSuspended))),
+        (403, error(403, "channelSuspended"), Err(Dead(Reason::AccountSuspended))),
+        (401, because(401, "ACCOUNT_STATE_INVALID"), Err(Dead(Reason::AccountSuspended))),
+        (403, because(403, "USER_BLOCKED_BY_ADMIN"), Err(Dead(Reason::Policy))),
+        (403, because(403, "ORG_RESTRICTION_VIOLATION"), Err(Dead(Reason::Policy))),
+        (403, error(403, "accessNotConfigured"), Err(AppRejected)),
+        (403, because(403, "SERVICE_DISABLED"), Err(AppRejected)),
+        (403, because(403, "CONSUMER_SUSPENDED"), Err(AppRejected)),
+        (403, because(403, "CONSUMER_INVALID"), Err(AppRejected)),
+        (503, because(503, "SERVICE_DISABLED"), Err(Unavailable)),
+        (404, error(404, "channelClosed"), Ok(())),
         (403, error(403, "quotaExceeded"), Err(midnight)),
         (403, error(403, "dailyLimitExceeded"), Err(midnight)),
         (403, error(403, "rateLimitExceeded"), Err(burst)),

@@ -34,7 +34,14 @@ impl Desk {
     }
 
     fn fail(&self, target: &str, times: u32) {
-        let fault = Fault { target: target.to_owned(), mode: Mode::Status, times, status: 500, delay_ms: 0 };
+        let fault = Fault {
+            target: target.to_owned(),
+            mode: Mode::Status,
+            times,
+            status: Some(500),
+            delay_ms: 0,
+            ..Fault::default()
+        };
         self.world.sandbox.faults().put(fault);
     }
 

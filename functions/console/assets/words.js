@@ -104,6 +104,10 @@ export const REASONS = {
   expired: 'Its time was over before it was renewed.',
   app_removed: 'The app was removed or lost its access.',
   restored: 'It was brought back from a backup, and what renews it may have been used up since.',
+  policy: 'A policy of the organisation, or a protection of the account, does not allow the app.',
+  no_channel: 'The account at the network has no channel.',
+  account_closed: 'The account or channel was closed.',
+  account_suspended: 'The network suspended the account or channel.',
   app_in_testing: 'The app is still in testing at the network, where sign-ins last seven days.',
 };
 

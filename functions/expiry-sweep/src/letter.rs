@@ -177,6 +177,17 @@ fn cause(reason: Reason, network: Network) -> String {
             "Our records were brought back from a backup, and what they hold for {network} may have been used up since. Nobody \
              did anything wrong, and signing in again mends it."
         ),
+        Reason::Policy => format!(
+            "A policy of your organisation, or a protection that you turned on, does not let our app use your account at {network}. \
+             Ask your organisation's administrator to allow the app before you sign in again."
+        ),
+        Reason::NoChannel => {
+            format!("Your account at {network} has no channel. Create one, or sign in with an account that has one.")
+        }
+        Reason::AccountClosed => format!("The account or channel at {network} was closed."),
+        Reason::AccountSuspended => {
+            format!("{network} suspended the account or channel. Settle that with {network} before you sign in again.")
+        }
         Reason::AppRemoved => {
             format!("Our app was removed from your account at {network}. Signing in again brings it back.")
         }
@@ -375,6 +386,10 @@ mod tests {
             (Reason::Expired, "Its time at Facebook was over before it could be renewed."),
             (Reason::AppInTesting, "Our app is still in testing at Facebook, which ends after seven days"),
             (Reason::Restored, "what they hold for Facebook may have been used up since. Nobody did anything wrong"),
+            (Reason::Policy, "Ask your organisation's administrator to allow the app before you sign in again."),
+            (Reason::NoChannel, "Your account at Facebook has no channel."),
+            (Reason::AccountClosed, "The account or channel at Facebook was closed."),
+            (Reason::AccountSuspended, "Facebook suspended the account or channel."),
             (Reason::AppRemoved, "Our app was removed from your account at Facebook."),
         ] {
             let dead = notice("Alice Meyer", Step::Dead { reason, generation: 1 });

@@ -27,6 +27,8 @@ pub(crate) enum Refusal {
     Denied,
     /// The network cannot do it now.
     Unavailable,
+    /// The app is not registered, configured or allowed as this request needs it: the operator's to fix.
+    App,
     /// Anything else.
     Other,
 }
@@ -36,6 +38,14 @@ impl Refusal {
         match error {
             "access_denied" | "user_denied" | "admin_policy_enforced" => Self::Denied,
             "temporarily_unavailable" | "server_error" => Self::Unavailable,
+            // RFC 6749 §4.1.2.1, and Google's: <https://support.google.com/cloud/answer/15549257>
+            "unauthorized_client"
+            | "unsupported_response_type"
+            | "invalid_scope"
+            | "invalid_client"
+            | "deleted_client"
+            | "org_internal"
+            | "redirect_uri_mismatch" => Self::App,
             _ => Self::Other,
         }
     }
@@ -45,6 +55,7 @@ impl Refusal {
         match self {
             Self::Denied => Ending::denied(kind),
             Self::Unavailable => Ending::from_failure(Failure::Unavailable, kind),
+            Self::App => Ending::from_failure(Failure::AppRejected, kind),
             Self::Other => Ending::from_failure(Failure::Unreadable("sign-in"), kind),
         }
     }
@@ -59,9 +70,13 @@ impl Answer {
             values.next().is_none().then_some(value)
         };
         let (state, code, error, issuer) = (only("state")??, only("code")?, only("error")?, only("iss")?);
+        // Facebook's dialog may report an error of its own without `error`
+        // <https://github.com/jaredhanson/passport-facebook/issues/255>
+        let failed = url::form_urlencoded::parse(query.as_bytes()).any(|(name, _)| name == "error_code");
         let outcome = match (code, error) {
             (Some(code), None) => Ok(crate::bounded(&code)?),
             (None, Some(error)) => Err(Refusal::named(&error)),
+            (None, None) if failed => Err(Refusal::Other),
             _ => return None,
         };
         let issuer = issuer.map(Cow::into_owned);
@@ -130,11 +145,17 @@ mod tests {
             ("access_denied", Refusal::Denied),
             ("admin_policy_enforced", Refusal::Denied),
             ("server_error", Refusal::Unavailable),
+            ("unauthorized_client", Refusal::App),
+            ("invalid_scope", Refusal::App),
+            ("org_internal", Refusal::App),
+            ("deleted_client", Refusal::App),
             ("<script>", Refusal::Other),
         ] {
             let answer = Answer::read(&format!("state={}&error={error}&error_description=<b>", state())).unwrap();
             assert_eq!(answer.outcome.err(), Some(refusal));
             assert!(!refusal.ending(Kind::XProfile).detail.contains('<'));
         }
+        let facebook = format!("state={}&error_code=1349003&error_message=%3Cscript%3E#_=_", state());
+        assert_eq!(Answer::read(&facebook).unwrap().outcome.err(), Some(Refusal::Other));
     }
 }

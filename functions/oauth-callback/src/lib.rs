@@ -9,6 +9,7 @@ use std::sync::Arc;
 use axum::{
     Router,
     extract::{RawQuery, State},
+    middleware,
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -55,7 +56,10 @@ pub struct Callback {
 /// The routes of this function.
 pub fn routes(callback: Callback) -> Router {
     let clock = callback.clock.clone();
-    let routes = Router::new().route("/oauth/callback/{network}", get(come_back)).with_state(Arc::new(callback));
+    let routes = Router::new()
+        .route("/oauth/callback/{network}", get(come_back))
+        .with_state(Arc::new(callback))
+        .layer(middleware::from_fn(edge::refuse_prefetch));
     edge::around(routes, clock)
 }
 

@@ -10,6 +10,7 @@ use aws_lc_rs::digest;
 use axum::{
     Router,
     extract::State,
+    middleware,
     response::{IntoResponse as _, Response},
     routing::get,
 };
@@ -52,7 +53,10 @@ pub struct Start {
 /// The routes of this function.
 pub fn routes(start: Start) -> Router {
     let clock = start.clock.clone();
-    let routes = Router::new().route("/oauth/start", get(open)).with_state(Arc::new(start));
+    let routes = Router::new()
+        .route("/oauth/start", get(open))
+        .with_state(Arc::new(start))
+        .layer(middleware::from_fn(edge::refuse_prefetch));
     edge::around(routes, clock)
 }
 

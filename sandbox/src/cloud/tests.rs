@@ -91,7 +91,14 @@ impl World {
     }
 
     fn break_once(&self, target: &str, mode: Mode) {
-        self.faults.put(Fault { target: target.to_owned(), mode, times: 1, status: 503, delay_ms: 0 });
+        self.faults.put(Fault {
+            target: target.to_owned(),
+            mode,
+            times: 1,
+            status: Some(503),
+            delay_ms: 0,
+            ..Fault::default()
+        });
     }
 
     async fn create_table(&self) {

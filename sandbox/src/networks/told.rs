@@ -111,8 +111,10 @@ fn webhook(desk: &Desk, app: &App, account: &Account) -> Message {
     let sign = |message: &str| format!("sha256={}", BASE64_STANDARD.encode(mac(&secret, message)));
     let crc_token = BASE64_URL_SAFE_NO_PAD.encode(Random::system().bytes::<24>());
     let path = format!("/events/x?app={}", app.client_id);
-    let data = json!({ "filter": { "user_id": account.id }, "event_type": "oauth.revoke", "created_at": desk.clock.now(),
-        "payload": { "user_id": account.id } });
+    // the filter of a revocation is empty, and `app_id` is a number of X's own: <https://docs.x.com/x-api/activity/event-payloads>
+    let payload = json!({ "date_time": desk.clock.now(), "user_id": account.id, "app_id": "13090192" });
+    let uuid = BASE64_URL_SAFE_NO_PAD.encode(Random::system().bytes::<12>());
+    let data = json!({ "event_uuid": uuid, "filter": {}, "event_type": "oauth.revoke", "payload": payload });
     let body = json!({ "data": data }).to_string();
     Message {
         challenge: Some((format!("{path}&crc_token={crc_token}&nonce=1"), sign(&crc_token))),

@@ -102,6 +102,10 @@ async fn a_door_refuses_what_it_does_not_understand_and_says_why() {
         (Method::PUT, "faults", json!({ "target": "x/token", "mode": "sluggish" })),
         (Method::PUT, "faults", json!({ "target": "x/token", "mode": "slow", "delay": 5 })),
         (Method::PUT, "faults", json!({ "target": "x/token", "mode": "status", "status": 42 })),
+        (Method::PUT, "faults", json!({ "target": "x/token", "mode": "answer", "status": 1000 })),
+        (Method::PUT, "faults", json!({ "target": "x/token", "mode": "answer", "headers": { "a b": "c" } })),
+        (Method::PUT, "faults", json!({ "target": "x/token", "mode": "answer", "headers": { "a": "b\r\nc: d" } })),
+        (Method::PUT, "faults", json!({ "target": "x/token", "mode": "status", "body": "words" })),
         (Method::POST, "networks/x/accounts/newsdesk", json!({ "event": "exploded" })),
         (Method::POST, "networks/x/accounts/newsdesk", json!({ "event": "role_lost", "page": "2001" })),
         (Method::POST, "networks/facebook/accounts/alice.meyer", json!({ "event": "role_lost" })),
@@ -121,11 +125,34 @@ async fn a_door_refuses_what_it_does_not_understand_and_says_why() {
 async fn faults_are_put_listed_and_taken_back() {
     let sandbox = start().await;
     let fault = json!({ "target": "kms/Decrypt", "mode": "throttle", "times": 3 });
-    let put = json!({ "target": "kms/Decrypt", "mode": "throttle", "times": 3, "status": 503, "delay_ms": 0 });
+    let put = json!({ "target": "kms/Decrypt", "mode": "throttle", "times": 3, "delay_ms": 0 });
     assert_eq!(knock(&sandbox, Method::PUT, "faults", &fault).await, (StatusCode::OK, put.clone()));
     assert_eq!(knock(&sandbox, Method::GET, "faults", &Value::Null).await.1, json!({ "items": [put] }));
     knock(&sandbox, Method::DELETE, "faults", &Value::Null).await;
     assert_eq!(knock(&sandbox, Method::GET, "faults", &Value::Null).await.1, json!({ "items": [] }));
+}
+
+#[tokio::test]
+async fn any_response_is_injected_instead_of_the_work() {
+    let sandbox = start().await;
+    let url = format!("{}/api.x.com/2/users/me", sandbox.networks_url());
+    let json_body = json!({ "title": "Client Forbidden", "reason": "client-not-enrolled" });
+    for (fault, status, body, kind) in [
+        (json!({ "status": 403, "body": json_body }), 403, json_body.to_string(), "application/json"),
+        (json!({ "body": "\u{feff}words" }), 200, "\u{feff}words".to_owned(), "text/plain; charset=utf-8"),
+        (json!({ "status": 204, "headers": { "content-type": "text/html" } }), 204, String::new(), "text/html"),
+    ] {
+        let mut fault = fault;
+        (fault["target"], fault["mode"], fault["times"]) = (json!("x/me"), json!("answer"), json!(2));
+        assert_eq!(knock(&sandbox, Method::PUT, "faults", &fault).await.0, StatusCode::OK, "{fault}");
+        for _ in 0..2 {
+            let answer = browser().get(&url).send().await.unwrap();
+            assert_eq!((answer.status().as_u16(), &answer.headers()["content-type"]), (status, &kind.parse().unwrap()));
+            assert_eq!(answer.bytes().await.unwrap(), body.as_bytes());
+        }
+    }
+    let works = browser().get(&url).send().await.unwrap();
+    assert_eq!(works.status(), StatusCode::UNAUTHORIZED, "no token");
 }
 
 #[tokio::test]

@@ -422,8 +422,14 @@ async fn what_happens_to_a_login_happens_to_all_of_its_channels() {
 #[tokio::test]
 async fn a_throttled_call_is_told_so_as_google_does() {
     let world = World::start().await;
-    let throttle =
-        |target: &str| Fault { target: target.into(), mode: Mode::Throttle, times: 1, status: 503, delay_ms: 0 };
+    let throttle = |target: &str| Fault {
+        target: target.into(),
+        mode: Mode::Throttle,
+        times: 1,
+        status: Some(503),
+        delay_ms: 0,
+        ..Fault::default()
+    };
     world.faults.put(throttle("youtube/channels"));
     assert_eq!(reason(&world.youtube_channels("whatever").await), (403, "quotaExceeded"));
     world.faults.put(throttle("youtube/token"));
@@ -438,8 +444,9 @@ async fn a_lost_answer_costs_nothing_where_refresh_tokens_stay() {
         target: "youtube/token".into(),
         mode: Mode::LostReply,
         times: 1,
-        status: 503,
+        status: Some(503),
         delay_ms: 0,
+        ..Fault::default()
     });
     let form = [("client_id", CLIENT_ID), ("client_secret", CLIENT_SECRET), ("grant_type", "refresh_token")];
     let form = [&form[..], &[("refresh_token", refresh_token.as_str())]].concat();

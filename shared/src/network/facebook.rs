@@ -23,8 +23,9 @@ use zeroize::Zeroizing;
 use super::{
     Account, Answer, Authorization, Candidate, Failure, Grant, Hindrance, Identity, Params, Provider, Reach,
     Redemption, Request, Talk, Terms, authorization_request, displayed,
-    meta::{GraphError, accepted, judge},
+    meta::{GraphError, accepted, found, judge},
     pinned,
+    token_response::TokenResponse,
 };
 use crate::{
     apps::App,
@@ -172,18 +173,9 @@ fn timed_proof(app: &App, access_token: &SecretString, now: Timestamp) -> BTreeM
     BTreeMap::from([("appsecret_proof", proof(app, &message)), ("appsecret_time", time)])
 }
 
-#[derive(Deserialize)]
-struct TokenAnswer {
-    access_token: SecretString,
-}
-
 fn read_token(answer: &Answer, rejected: Failure) -> Result<SecretString, Failure> {
     accepted(answer, rejected)?;
-    let token: TokenAnswer = answer.read("facebook token")?;
-    if token.access_token.expose_secret().is_empty() {
-        return Err(Failure::Unreadable("facebook token"));
-    }
-    Ok(token.access_token)
+    Ok(TokenResponse::read(answer, "facebook token")?.access_token)
 }
 
 /// No more Pages are read at once.
@@ -275,8 +267,8 @@ fn derive(app: &App, profile: &ProfileId, user_token: &SecretString) -> Talk<Gra
         .query("access_token", user_token.clone());
     let (app, profile) = (app.clone(), profile.clone());
     Talk::ask(request, move |answer| {
-        // a Page that somebody has no role on is not there for them
-        accepted(&answer, Failure::Dead(Reason::RoleLost))?;
+        // a Page on which a person has no role is missing for them
+        found(&answer, Failure::Dead(Reason::RoleLost))?;
         let page: Page = answer.read("facebook page")?;
         if page.id != profile.external_id() {
             return Err(Failure::Unreadable("facebook page"));
@@ -376,7 +368,12 @@ impl Inspected {
 }
 
 fn read_inspection(answer: &Answer, app: &App) -> Result<Inspected, Failure> {
-    accepted(answer, Failure::Unreadable("facebook debug_token"))?;
+    // the outer error is about the app's own token that asks; `data` alone speaks of the token that is asked about
+    // <https://github.com/firebase/firebase-ios-sdk/issues/2262>
+    accepted(answer, Failure::Unreadable("facebook debug_token")).map_err(|failure| match failure {
+        Failure::Dead(_) | Failure::Forbidden => Failure::AppRejected,
+        failure => failure,
+    })?;
     let InspectionAnswer { data: seen } = answer.read("facebook debug_token")?;
     let unreadable = Failure::Unreadable("facebook debug_token");
     if let Some(error) = seen.error {

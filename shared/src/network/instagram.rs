@@ -8,7 +8,7 @@
 
 use http::Method;
 use jiff::{SignedDuration, Timestamp};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde::{Deserialize, de::DeserializeOwned};
 use url::Url;
 
@@ -17,6 +17,7 @@ use super::{
     Terms, authorization_request, displayed,
     meta::{accepted, judge},
     pinned,
+    token_response::TokenResponse,
 };
 use crate::{
     apps::App,
@@ -61,8 +62,8 @@ impl Provider for Instagram {
             .form("code", redemption.code);
         let app = app.clone();
         Talk::ask(request, move |answer| {
-            let short_lived: ShortLived = read_sign_in(&answer)?;
-            let scopes = short_lived.permissions.map(Permissions::list).unwrap_or_default();
+            let short_lived = read_sign_in(&answer)?;
+            let scopes = short_lived.scopes;
             let request = Request::new("instagram long-lived token", Method::GET, pinned(GRAPH, "/access_token"))
                 .query("grant_type", "ig_exchange_token")
                 .query("client_secret", app.client_secret.clone())
@@ -146,29 +147,6 @@ impl Id {
     }
 }
 
-#[derive(Deserialize)]
-struct ShortLived {
-    access_token: SecretString,
-    #[serde(default)]
-    permissions: Option<Permissions>,
-}
-
-#[derive(Deserialize)]
-#[serde(untagged)]
-enum Permissions {
-    Text(String),
-    List(Vec<String>),
-}
-
-impl Permissions {
-    fn list(self) -> Vec<String> {
-        match self {
-            Self::Text(text) => text.split([',', ' ']).filter(|scope| !scope.is_empty()).map(str::to_owned).collect(),
-            Self::List(list) => list,
-        }
-    }
-}
-
 /// The error of `api.instagram.com`, which is not Meta's.
 #[derive(Default, Deserialize)]
 struct SignInError {
@@ -178,42 +156,34 @@ struct SignInError {
     error_message: String,
 }
 
-fn read_sign_in(answer: &Answer) -> Result<ShortLived, Failure> {
+/// Words of errors about the app, in lower case: they have the type of every other error of the token endpoint.
+/// <https://github.com/pdir/social-feed-bundle/issues/105>
+const APP: [&str; 3] = ["invalid platform app", "client id", "client secret"];
+
+fn read_sign_in(answer: &Answer) -> Result<TokenResponse, Failure> {
     let SignInError { error_type, error_message } = answer.read_error();
     if !error_type.is_empty() {
         judge(answer)?;
-        // a wrong client secret has the same type and is told by its words alone
-        let of_app = error_message.contains("client_secret") || error_message.contains("client_id");
+        let message = error_message.to_lowercase().replace('_', " ");
+        let of_app = APP.iter().any(|words| message.contains(words));
         return Err(if of_app { Failure::AppRejected } else { Failure::CodeRejected });
     }
     accepted(answer, Failure::CodeRejected)?;
-    let token: ShortLived = read_shaped(answer, "instagram token")?;
-    if token.access_token.expose_secret().is_empty() {
-        return Err(Failure::Unreadable("instagram token"));
-    }
-    Ok(token)
+    TokenResponse::read(answer, "instagram token")
 }
 
-#[derive(Deserialize)]
-struct LongLived {
-    access_token: SecretString,
-    #[serde(default)]
-    expires_in: Option<u32>,
-    #[serde(default)]
-    permissions: Option<Permissions>,
-}
+/// Lifetime of a long-lived token, where Instagram does not state a usable one.
+/// <https://developers.facebook.com/docs/instagram-platform/reference/access_token>
+const LONG_LIFETIME: SignedDuration = SignedDuration::from_hours(60 * 24);
 
-/// A token that renews itself. That it has an end is told, or nobody would know when to renew it.
+/// A token that renews itself before its end.
 fn read_long_lived(answer: &Answer, rejected: Failure, now: Timestamp) -> Result<Grant, Failure> {
     accepted(answer, rejected)?;
-    let token: LongLived = answer.read("instagram long-lived token")?;
-    let seconds = token.expires_in.filter(|seconds| *seconds > 0);
-    let (false, Some(seconds)) = (token.access_token.expose_secret().is_empty(), seconds) else {
-        return Err(Failure::Unreadable("instagram long-lived token"));
-    };
+    let mut token = TokenResponse::read(answer, "instagram long-lived token")?;
+    token.expires_in = token.expires_in.filter(SignedDuration::is_positive);
     let terms = Terms {
-        scopes: token.permissions.map(Permissions::list).unwrap_or_default(),
-        access_expires_at: Some(now + SignedDuration::from_secs(seconds.into())),
+        access_expires_at: token.access_expires_at(now, LONG_LIFETIME),
+        scopes: token.scopes,
         // a machine renews it
         expires_at: None,
         given_at: Some(now),

@@ -52,11 +52,23 @@ pub(super) fn accepted(answer: &Answer, rejected: Failure) -> Result<(), Failure
     }
 }
 
+/// Whether the answer is no error that an object is missing, or not visible with this token (100/33); `missing` is what
+/// that means.
+pub(super) fn found(answer: &Answer, missing: Failure) -> Result<(), Failure> {
+    let is_missing =
+        matches!(answer.read_error::<ErrorAnswer>().error, Some(GraphError { code: 100, error_subcode: 33, .. }));
+    accepted(answer, if is_missing { missing } else { Failure::Unreadable("meta error") })
+}
+
 /// Meta's windows are rolling; a quarter of an hour is what its documentation advises.
 const BACK_OFF: u32 = 15 * 60;
 const TOKEN_LIMIT: Failure = Failure::limited(LimitReach::Token, BACK_OFF);
 /// How long nothing is written after Meta blocked something as abuse.
 const ABUSE_BACK_OFF: u32 = 6 * 60 * 60;
+
+/// Subcode of Instagram's block of one account's publishing as spam, which has the code of the app's limit.
+/// <https://developers.facebook.com/docs/instagram-platform/instagram-graph-api/reference/error-codes>
+const SPAM_BLOCK: i64 = 2_207_051;
 
 impl GraphError {
     /// Meta's table of codes and subcodes: what the error says of the token or the app, `None` where it
@@ -67,11 +79,10 @@ impl GraphError {
             return Some(limit);
         }
         Some(match (self.code, self.error_subcode) {
-            // a wrong app secret has the code of an unknown error and is told by its words alone
-            (1, _) if self.message.contains("client secret") => Failure::AppRejected,
-            (101, _) => Failure::AppRejected,
-            (1 | 2 | 341, _) => Failure::Unavailable,
+            _ if self.rejects_app() => Failure::AppRejected,
+            (1 | 2 | -1 | -2, _) => Failure::Unavailable,
             _ if self.is_transient => Failure::Unavailable,
+            _ if self.is_about_token_kind() => return None,
             (190, 458) => Failure::Dead(Reason::AppRemoved),
             (190, 459 | 464) => Failure::Dead(Reason::Checkpoint),
             (190, 460) => Failure::Dead(Reason::PasswordChanged),
@@ -83,10 +94,29 @@ impl GraphError {
         })
     }
 
+    /// Whether it is about the app itself: its secret, id, domain, addresses or standing with Meta. Such an error never
+    /// says anything of a token, whatever its code; several are told apart from errors of tokens by their words alone.
+    ///
+    /// Wrong proof: <https://github.com/facebook/facebook-python-business-sdk/issues/528>; blocked app:
+    /// <https://github.com/anthropics/claude-code/issues/91036>; codes:
+    /// <https://developers.facebook.com/docs/graph-api/guides/error-handling>.
+    fn rejects_app(&self) -> bool {
+        const WORDS: [&str; 4] =
+            ["appsecret_proof", "client secret", "error validating application", "api access blocked"];
+        let message = self.message.to_lowercase();
+        matches!(self.code, 3 | 5 | 101 | 104 | 191) || WORDS.iter().any(|words| message.contains(words))
+    }
+
+    /// Whether it is about the kind of token that was sent, or about an endpoint that does not take it: the token is fine.
+    fn is_about_token_kind(&self) -> bool {
+        matches!((self.code, self.error_subcode), (190, 2_069_032) | (200, 2_069_030))
+    }
+
     /// The limit that it tells of.
     fn limit(&self, headers: &HeaderMap) -> Option<Failure> {
         match self.code {
-            4 => Some(Failure::limited(LimitReach::App, BACK_OFF)),
+            4 if self.error_subcode == SPAM_BLOCK => Some(Failure::limited(LimitReach::Token, ABUSE_BACK_OFF)),
+            4 | 341 => Some(Failure::limited(LimitReach::App, BACK_OFF)),
             17 | 32 | 613 => Some(TOKEN_LIMIT),
             80_001 | 80_002 | 80_006 => Some(Failure::limited(LimitReach::Token, time_to_regain_access(headers))),
             368 => Some(Failure::limited(LimitReach::Token, ABUSE_BACK_OFF)),

@@ -9,13 +9,13 @@
 
 use http::{Method, StatusCode};
 use jiff::{SignedDuration, Timestamp};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
 use super::{
     Account, Answer, Authorization, Credentials, Failure, Grant, Identity, LimitReach, Params, Provider, Reach,
-    Redemption, Request, Talk, Terms, authorization_request, pinned,
+    Redemption, Request, Talk, Terms, authorization_request, pinned, token_response::TokenResponse,
 };
 use crate::{
     apps::App,
@@ -144,9 +144,15 @@ fn whoami<T>(grant: &Grant, then: impl FnOnce(Account) -> Result<T, Failure> + S
 fn judge(answer: &Answer) -> Result<(), Failure> {
     match answer.status {
         StatusCode::UNAUTHORIZED => Err(Failure::Dead(Reason::RevokedByUser)),
+        status if Problem::of(answer).is("usage-capped") && is_limit(status) => Err(USAGE_CAPPED),
+        StatusCode::FORBIDDEN => match Problem::of(answer) {
+            problem if problem.rejects_app() => Err(Failure::AppRejected),
+            problem if problem.is("user-suspended") => Err(Failure::Dead(Reason::AccountSuspended)),
+            problem if problem.is("unsupported-authentication") => Ok(()),
+            // the scope or a rule of X for this request: X does not say which
+            _ => Err(Failure::Forbidden),
+        },
         StatusCode::PAYMENT_REQUIRED => Err(OUT_OF_CREDITS),
-        // the scope, the app's tier or a policy: X does not say which
-        StatusCode::FORBIDDEN => Err(Failure::Forbidden),
         StatusCode::TOO_MANY_REQUESTS => Err(Failure::limited(LimitReach::Token, wait(answer))),
         status if status.is_server_error() => Err(Failure::Unavailable),
         // any other refusal is of the request, not of the token
@@ -159,33 +165,22 @@ fn token_request(purpose: &'static str, path: &str, app: &App) -> Request {
         .authorized(Credentials::Basic(app.client_id.clone(), app.client_secret.clone()))
 }
 
-/// RFC 6749 §5.1, as X answers it.
-#[derive(Deserialize)]
-struct TokenAnswer {
-    access_token: SecretString,
-    #[serde(default)]
-    refresh_token: Option<SecretString>,
-    #[serde(default)]
-    expires_in: Option<u32>,
-    #[serde(default)]
-    scope: String,
-}
+/// Lifetime of an access token, where X does not state a usable one.
+/// <https://docs.x.com/fundamentals/authentication/oauth-2-0/authorization-code>
+const ACCESS_LIFETIME: SignedDuration = SignedDuration::from_hours(2);
 
 fn read_grant(answer: &Answer, now: Timestamp) -> Result<Grant, Failure> {
-    let token: TokenAnswer = answer.read("x token")?;
-    if token.access_token.expose_secret().is_empty() {
-        return Err(Failure::Unreadable("x token"));
-    }
+    let token = TokenResponse::read(answer, "x token")?;
     Ok(Grant {
-        access_token: token.access_token,
-        refresh_token: token.refresh_token.filter(|token| !token.expose_secret().is_empty()),
         terms: Terms {
-            scopes: token.scope.split_whitespace().map(Into::into).collect(),
-            access_expires_at: token.expires_in.map(|seconds| now + SignedDuration::from_secs(seconds.into())),
+            access_expires_at: token.access_expires_at(now, ACCESS_LIFETIME),
+            scopes: token.scopes,
             // the refresh token rotates and is kept alive by a machine
             expires_at: None,
             given_at: None,
         },
+        access_token: token.access_token,
+        refresh_token: token.refresh_token,
     })
 }
 
@@ -209,6 +204,39 @@ struct Me {
     name: String,
 }
 
+/// An error of X's API (RFC 9457).
+/// <https://docs.x.com/x-api/fundamentals/response-codes-and-errors>
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Problem {
+    r#type: String,
+    reason: String,
+}
+
+impl Problem {
+    fn of(answer: &Answer) -> Self {
+        answer.read_error()
+    }
+
+    /// Whether its type has this name: the last part of an address below `api.x.com` or `api.twitter.com`.
+    fn is(&self, name: &str) -> bool {
+        self.r#type.rsplit('/').next() == Some(name)
+    }
+
+    /// Whether it is about the app: its tier or project, its suspension, its settings.
+    fn rejects_app(&self) -> bool {
+        ["client-forbidden", "app-suspended", "oauth1-permissions"].iter().any(|name| self.is(name))
+            || self.reason == "client-not-enrolled"
+    }
+}
+
+/// The statuses with which X says that a cap on usage is reached.
+fn is_limit(status: StatusCode) -> bool {
+    matches!(status, StatusCode::TOO_MANY_REQUESTS | StatusCode::FORBIDDEN | StatusCode::PAYMENT_REQUIRED)
+}
+
+/// X's `usage-capped`: nothing works until the billing cycle or the spending limit of the app changes.
+const USAGE_CAPPED: Failure = Failure::limited(LimitReach::App, 60 * 60);
 /// X's `CreditsDepleted`: nothing works until an operator buys more.
 const OUT_OF_CREDITS: Failure = Failure::limited(LimitReach::App, 60 * 60);
 
@@ -222,6 +250,7 @@ fn refused(answer: &Answer, rejected: Failure) -> Failure {
         (status, _) if status.is_server_error() => Failure::Unavailable,
         (_, "unauthorized_client" | "invalid_client") | (StatusCode::UNAUTHORIZED, _) => Failure::AppRejected,
         (StatusCode::BAD_REQUEST, "invalid_grant" | "invalid_request") => rejected,
+        (StatusCode::FORBIDDEN, _) if Problem::of(answer).rejects_app() => Failure::AppRejected,
         (StatusCode::FORBIDDEN, _) => Failure::Forbidden,
         _ => Failure::Unreadable("x error"),
     }
@@ -243,16 +272,17 @@ fn refused_refresh(answer: &Answer) -> Failure {
 }
 
 /// How long to wait, in seconds: the answer's own `date` until `x-rate-limit-reset` (both of X's
-/// clock), or a quarter of an hour, which is X's window.
+/// clock), or a quarter of an hour, which is X's shorter window; the longer one is a day.
 fn wait(answer: &Answer) -> u32 {
     const WINDOW: u32 = 15 * 60;
+    const DAY: u32 = 24 * 60 * 60;
     let header = |name| answer.headers.get(name).and_then(|value| value.to_str().ok());
     let reset = header("x-rate-limit-reset").and_then(|text| text.parse::<i64>().ok());
     let date = header("date").and_then(|text| jiff::fmt::rfc2822::parse(text).ok());
     match (reset, date) {
         (Some(reset), Some(date)) => {
             let left = reset.saturating_sub(date.timestamp().as_second());
-            u32::try_from(left).map_or(WINDOW, |wait| wait.clamp(1, WINDOW))
+            u32::try_from(left).map_or(WINDOW, |wait| wait.clamp(1, DAY))
         }
         _ => WINDOW,
     }

@@ -8,13 +8,13 @@
 
 use http::{Method, StatusCode};
 use jiff::{SignedDuration, Timestamp, tz::TimeZone};
-use secrecy::{ExposeSecret as _, SecretString};
+use secrecy::SecretString;
 use serde::Deserialize;
 use url::Url;
 
 use super::{
     Account, Answer, Authorization, Credentials, Failure, Grant, Identity, LimitReach, Params, Provider, Reach,
-    Redemption, Request, Talk, Terms, authorization_request, is_account_id, pinned,
+    Redemption, Request, Talk, Terms, authorization_request, is_account_id, pinned, token_response::TokenResponse,
 };
 use crate::{
     apps::App,
@@ -87,7 +87,8 @@ impl Provider for YouTube {
         let id = profile.external_id().to_owned();
         look_at(app, grant, now, move |told, channel| match channel {
             Some(channel) if channel.id == id => Ok(Terms { scopes: scopes(&told.scope), ..Terms::default() }),
-            _ => Err(Failure::Unreadable("youtube channels")),
+            None => Err(Failure::Dead(Reason::NoChannel)),
+            Some(_) => Err(Failure::Unreadable("youtube channels")),
         })
     }
 
@@ -142,36 +143,23 @@ fn token_request(purpose: &'static str, app: &App) -> Request {
         .form("client_secret", app.client_secret.clone())
 }
 
-/// RFC 6749 §5.1, as Google answers it.
-#[derive(Deserialize)]
-struct TokenAnswer {
-    access_token: SecretString,
-    #[serde(default)]
-    refresh_token: Option<SecretString>,
-    #[serde(default)]
-    expires_in: Option<u32>,
-    #[serde(default)]
-    refresh_token_expires_in: Option<u32>,
-    #[serde(default)]
-    scope: String,
-}
+/// Lifetime of an access token, where Google does not state a usable one.
+/// <https://developers.google.com/identity/protocols/oauth2/web-server#exchange-authorization-code>
+const ACCESS_LIFETIME: SignedDuration = SignedDuration::from_hours(1);
 
 fn read_grant(answer: &Answer, now: Timestamp) -> Result<Grant, Failure> {
-    let token: TokenAnswer = answer.read("youtube token")?;
-    if token.access_token.expose_secret().is_empty() {
-        return Err(Failure::Unreadable("youtube token"));
-    }
-    let from_now = |seconds: u32| now + SignedDuration::from_secs(seconds.into());
+    let token = TokenResponse::read(answer, "youtube token")?;
+    let limited = token.refresh_token_expires_in.filter(SignedDuration::is_positive);
     Ok(Grant {
-        access_token: token.access_token,
-        refresh_token: token.refresh_token.filter(|token| !token.expose_secret().is_empty()),
         terms: Terms {
-            scopes: scopes(&token.scope),
-            access_expires_at: token.expires_in.map(from_now),
+            access_expires_at: token.access_expires_at(now, ACCESS_LIFETIME),
+            scopes: token.scopes,
             // given where time is all that the grant has: apps in testing, and access that a person limited
-            expires_at: token.refresh_token_expires_in.filter(|seconds| *seconds > 0).map(from_now),
+            expires_at: limited.and_then(|lifetime| now.checked_add(lifetime).ok()),
             given_at: None,
         },
+        access_token: token.access_token,
+        refresh_token: token.refresh_token,
     })
 }
 
@@ -235,7 +223,11 @@ fn look_at<T: 'static>(
                 .authorized(Credentials::Bearer(access_token))
                 .repeatable();
         Ok(Talk::ask(request, move |answer| {
-            judge(&answer, now)?;
+            match judge(&answer, now) {
+                // no channel is an answer to the question; its account is fine
+                Err(Failure::Dead(Reason::NoChannel)) => return then(told, None).map(Talk::Done),
+                judged => judged?,
+            }
             if !answer.status.is_success() {
                 return Err(Failure::Unreadable("youtube channels"));
             }
@@ -259,7 +251,10 @@ fn refused(answer: &Answer, rejected: Failure) -> Failure {
         (StatusCode::TOO_MANY_REQUESTS, _) => BURST,
         (status, _) if status.is_server_error() => Failure::Unavailable,
         (_, "invalid_grant" | "invalid_token") => rejected,
-        (_, "invalid_client" | "unauthorized_client") | (StatusCode::UNAUTHORIZED, _) => Failure::AppRejected,
+        // final, and no `invalid_grant`: <https://github.com/twentyhq/twenty/issues/25148>
+        (_, "admin_policy_enforced" | "policy_enforced" | "access_denied") => Failure::Dead(Reason::Policy),
+        (_, "invalid_client" | "deleted_client" | "unauthorized_client" | "org_internal")
+        | (StatusCode::UNAUTHORIZED, _) => Failure::AppRejected,
         _ => Failure::Unreadable("youtube error"),
     }
 }
@@ -288,15 +283,33 @@ struct Cause {
 /// Too much at once: the limit is one of seconds, and Google does not say of how many.
 const BURST: Failure = Failure::limited(LimitReach::Token, 60);
 
+/// Reasons that are about the app's project: its API is not turned on, or Google suspended it.
+const APP: [&str; 4] = ["accessNotConfigured", "SERVICE_DISABLED", "CONSUMER_SUSPENDED", "CONSUMER_INVALID"];
+
 fn judge(answer: &Answer, now: Timestamp) -> Result<(), Failure> {
     let ApiAnswer { error } = answer.read_error();
     let says = |wanted: &[&str]| {
         let mut reasons = error.errors.iter().chain(&error.details).map(|cause| cause.reason.as_str());
         reasons.any(|reason| wanted.contains(&reason))
     };
+    let refused = answer.status == StatusCode::UNAUTHORIZED || answer.status == StatusCode::FORBIDDEN;
     match answer.status {
-        StatusCode::UNAUTHORIZED => Err(Failure::Dead(Reason::RevokedByUser)),
         status if status.is_server_error() => Err(Failure::Unavailable),
+        // the reason comes before the status: <https://developers.google.com/youtube/v3/docs/errors>
+        _ if refused && says(&APP) => Err(Failure::AppRejected),
+        _ if refused && says(&["youtubeSignupRequired", "authenticatedUserNotChannel"]) => {
+            Err(Failure::Dead(Reason::NoChannel))
+        }
+        _ if refused && says(&["authenticatedUserAccountClosed", "channelClosed"]) => {
+            Err(Failure::Dead(Reason::AccountClosed))
+        }
+        _ if refused && says(&["authenticatedUserAccountSuspended", "channelSuspended", "ACCOUNT_STATE_INVALID"]) => {
+            Err(Failure::Dead(Reason::AccountSuspended))
+        }
+        _ if refused && says(&["USER_BLOCKED_BY_ADMIN", "ORG_RESTRICTION_VIOLATION"]) => {
+            Err(Failure::Dead(Reason::Policy))
+        }
+        StatusCode::UNAUTHORIZED => Err(Failure::Dead(Reason::RevokedByUser)),
         StatusCode::FORBIDDEN if says(&["quotaExceeded", "dailyLimitExceeded"]) => {
             Err(Failure::limited(LimitReach::App, until_the_quota_is_new(now)))
         }

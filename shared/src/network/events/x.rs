@@ -3,13 +3,16 @@
 //! Both are HMAC-SHA256 with the app's consumer secret, a challenge over whatever the caller asks for. So that nobody can
 //! have an event of their own making signed by way of a challenge, only what can be no event is answered: a challenge
 //! has no brace.
-//! Sources: <https://docs.x.com/x-api/webhooks/introduction>, <https://docs.x.com/x-api/activity/introduction>. X does
-//! not document the time of a revocation in its newer event; where there is none, it happened when it was first told.
+//!
+//! A message is named by its app and its `event_uuid`, or by its app and body where it has none. Where it states no time,
+//! the revocation happened when it was first received.
+//! Sources: <https://docs.x.com/x-api/webhooks/introduction>, <https://docs.x.com/x-api/activity/event-payloads>.
 
 use aws_lc_rs::{digest, hmac};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use jiff::Timestamp;
 use serde::Deserialize;
+use serde_json::Value;
 
 use super::{AccountEvent, Distrust, Fate, key, past, signer};
 use crate::{apps::App, profile::is_account_id, secret::SecretHash, token::Reason};
@@ -44,9 +47,15 @@ struct Body {
 
 #[derive(Deserialize)]
 struct Activity {
-    event_type: String,
-    filter: Option<User>,
-    created_at: Option<Timestamp>,
+    #[serde(default)]
+    event_type: Value,
+    #[serde(default)]
+    event_uuid: Value,
+    /// Empty in a revocation: the user is in the payload. Other events have other filters.
+    #[serde(default)]
+    filter: Value,
+    #[serde(default)]
+    payload: Value,
 }
 
 #[derive(Deserialize)]
@@ -56,13 +65,23 @@ struct UserEvent {
 
 #[derive(Deserialize)]
 struct Revoke {
-    date_time: Option<Timestamp>,
-    source: User,
+    #[serde(default)]
+    date_time: Value,
+    #[serde(default)]
+    source: Value,
 }
 
-#[derive(Deserialize)]
-struct User {
-    user_id: String,
+/// The id of the user in a part of a message; X writes ids as text and as numbers.
+fn user_id(part: &Value) -> Option<String> {
+    match &part["user_id"] {
+        Value::String(id) => Some(id.clone()),
+        Value::Number(id) => Some(id.to_string()),
+        _ => None,
+    }
+}
+
+fn time(value: &Value) -> Option<Timestamp> {
+    value.as_str()?.parse().ok()
 }
 
 impl Notified {
@@ -74,27 +93,34 @@ impl Notified {
         let signature = signature.strip_prefix("sha256=").ok_or(Distrust::Algorithm)?;
         let signature = STANDARD.decode(signature).map_err(|_| Distrust::Malformed)?;
         let app = signer(apps, App::event_secret, body, &signature)?;
-        let id = SecretHash::from_digest(&digest::digest(&digest::SHA256, body));
-        let told: Body = serde_json::from_slice(body).map_err(|_| Distrust::Malformed)?;
-        let (login, at) = match told {
-            Body { data: Some(Activity { event_type, filter: Some(user), created_at }), .. }
-                if event_type == "oauth.revoke" =>
-            {
-                (user.user_id, created_at)
+        let message: Body = serde_json::from_slice(body).map_err(|_| Distrust::Malformed)?;
+        // sent again, an event keeps its `event_uuid`
+        let unique = message.data.as_ref().and_then(|activity| activity.event_uuid.as_str());
+        let id = name_of(app, unique.map_or(body, str::as_bytes));
+        let (login, at) = match &message {
+            Body { data: Some(Activity { event_type, filter, payload, .. }), .. } if event_type == "oauth.revoke" => {
+                (user_id(payload).or_else(|| user_id(filter)), time(&payload["date_time"]))
             }
             Body { user_event: Some(UserEvent { revoke: Some(Revoke { date_time, source }) }), .. } => {
-                (source.user_id, date_time)
+                (user_id(source), time(date_time))
             }
             Body { .. } => return Ok(Self { id, event: None }),
         };
-        if !is_account_id(&login) {
-            return Err(Distrust::Malformed);
-        }
+        let login = login.filter(|login| is_account_id(login)).ok_or(Distrust::Malformed)?;
         let at = past(at.unwrap_or(now).as_second(), now)?;
         let (network, app) = (app.network, app.client_id.clone());
         let fate = Fate::Dead { reason: Reason::RevokedByUser };
         Ok(Self { id, event: Some(AccountEvent { network, app, login, at, fate }) })
     }
+}
+
+/// Names a message of one app; another app's message with the same content is another one.
+fn name_of(app: &App, message: &[u8]) -> SecretHash {
+    let mut context = digest::Context::new(&digest::SHA256);
+    for part in [app.client_id.as_bytes(), b"\0", message] {
+        context.update(part);
+    }
+    SecretHash::from_digest(&context.finish())
 }
 
 #[cfg(test)]
@@ -104,6 +130,10 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::constant(1_795_600_000, 0);
     const REVOKED: &str = r#"{"data":{"filter":{"user_id":"42"},"event_type":"oauth.revoke"}}"#;
+    const DOCUMENTED: &str = concat!(
+        r#"{"data":{"event_uuid":"2024061812345","filter":{},"event_type":"oauth.revoke","tag":"x","#,
+        r#""payload":{"date_time":"2026-11-25T08:26:30.000Z","user_id":"42","app_id":"13090192"}}}"#
+    );
     const REVOKED_BEFORE: &str = concat!(
         r#"{"user_event":{"revoke":{"date_time":"2026-11-25T08:26:30+00:00","target":{"app_id":"13090192"},"#,
         r#""source":{"user_id":"42"}}}}"#
@@ -135,8 +165,32 @@ mod tests {
         assert_eq!(read(vector, REVOKED), Some(event("first", NOW)));
         let before = Timestamp::constant(1_795_595_190, 0);
         assert_eq!(read(&signed("x-secret", REVOKED_BEFORE), REVOKED_BEFORE), Some(event("zeroth", before)));
-        let other = REVOKED.replace("oauth.revoke", "profile.update.bio");
-        assert_eq!(read(&signed("consumer-secret", &other), &other), None);
+        assert_eq!(read(&signed("consumer-secret", DOCUMENTED), DOCUMENTED), Some(event("first", before)));
+        let as_number = DOCUMENTED.replace(r#""user_id":"42""#, r#""user_id":42"#);
+        assert_eq!(read(&signed("consumer-secret", &as_number), &as_number), Some(event("first", before)));
+        for other in [
+            REVOKED.replace("oauth.revoke", "profile.update.bio"),
+            r#"{"data":{"event_type":"post.create","filter":{"keyword":"x"},"payload":[1]}}"#.to_owned(),
+            r#"{"data":{"event_type":"post.create","filter":["42"]}}"#.to_owned(),
+            r#"{"data":{"event_type":7}}"#.to_owned(),
+            r#"{"user_event":{}}"#.to_owned(),
+            "{}".to_owned(),
+        ] {
+            assert_eq!(read(&signed("consumer-secret", &other), &other), None, "{other}");
+        }
+    }
+
+    // S69
+    #[test]
+    fn a_message_is_named_by_its_app_and_its_event() {
+        let id =
+            |secret: &str, body: &str| Notified::read(&apps(), &signed(secret, body), body.as_bytes(), NOW).unwrap().id;
+        let first = id("consumer-secret", DOCUMENTED);
+        assert_eq!(first, id("consumer-secret", &DOCUMENTED.replace(r#""tag":"x""#, r#""tag":"y""#)), "sent again");
+        assert_ne!(first, id("consumer-secret", &DOCUMENTED.replace("2024061812345", "2024061812346")));
+        assert_ne!(first, id("x-secret", DOCUMENTED), "the same content for another app");
+        assert_ne!(id("consumer-secret", REVOKED), id("x-secret", REVOKED));
+        assert_eq!(id("consumer-secret", REVOKED), id("consumer-secret", REVOKED));
     }
 
     // S69
