@@ -13,7 +13,7 @@ async fn token_of(person: &Person, profile: &str) -> Value {
     person.get(&format!("/v1/profiles/{profile}")).await.expect(200)["tokens"][0].clone()
 }
 
-/// Asserts that nothing ended and nobody was notified.
+/// Asserts that nothing ended, and that no mail or notice went out.
 async fn assert_unharmed(person: &Person, profile: &str, case: &str) {
     let token = token_of(person, profile).await;
     assert_eq!((&token["state"], &token["reason"]), (&json!("active"), &Value::Null), "{case}: {token}");

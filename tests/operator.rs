@@ -79,14 +79,7 @@ async fn who_rotates_at_the_same_time_gets_one_newest_version_and_the_older_one_
     let place = Place { tenant: "acme", profile: "p", token: "t", field: "f", generation: 1 };
     let sealed = deployment.keys().seal(&place, &"a secret".into()).await.unwrap();
     // everybody has read version 1 before anybody stores another
-    let slow = |target: &str| Fault {
-        target: target.to_owned(),
-        mode: Mode::Slow,
-        times: 8,
-        status: Some(503),
-        delay_ms: 700,
-        ..Fault::default()
-    };
+    let slow = |target: &str| Fault { times: 8, delay_ms: 700, ..Fault::once(target, Mode::Slow) };
     world.sandbox.faults().put(slow("kms/GenerateDataKeyWithoutPlaintext"));
     let mut rotating = tokio::task::JoinSet::new();
     for _ in 0..8 {
@@ -193,14 +186,7 @@ async fn a_shredded_tenant_is_unreadable_at_the_hard_limit_whatever_is_down_and_
         let mine = process.seal(&place("acme"), &"acme's".into()).await.unwrap();
         let others = process.seal(&place("globex"), &"globex's".into()).await.unwrap();
         deployment.keys().shred("acme").await.unwrap();
-        let fault = Fault {
-            target: down.to_owned(),
-            mode: Mode::Status,
-            times: u32::MAX,
-            status: Some(503),
-            delay_ms: 0,
-            ..Fault::default()
-        };
+        let fault = Fault { times: u32::MAX, ..Fault::once(down, Mode::Status) };
         world.sandbox.faults().put(fault);
         world.later(readable_after - minutes(1)).await;
         assert!(process.open(&place("acme"), &mine).await.is_ok(), "{down} is down");

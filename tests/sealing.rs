@@ -193,25 +193,11 @@ impl World {
     }
 
     fn down(&self, target: &str, mode: Mode) {
-        self.faults.put(Fault {
-            target: target.to_owned(),
-            mode,
-            times: u32::MAX,
-            status: Some(503),
-            delay_ms: 0,
-            ..Fault::default()
-        });
+        self.faults.put(Fault { times: u32::MAX, ..Fault::once(target, mode) });
     }
 
     fn fail_once(&self, target: &str, mode: Mode) {
-        self.faults.put(Fault {
-            target: target.to_owned(),
-            mode,
-            times: 1,
-            status: Some(503),
-            delay_ms: 1_000,
-            ..Fault::default()
-        });
+        self.faults.put(Fault { delay_ms: 1_000, ..Fault::once(target, mode) });
     }
 
     fn calls(&self, target: &str) -> u64 {

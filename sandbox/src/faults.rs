@@ -46,7 +46,7 @@ use self::stops::Stop;
 pub use self::stops::{Stopped, When};
 
 /// How a call goes wrong.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Mode {
     /// Does the work and answers rightly, after `delay_ms`.
@@ -56,7 +56,6 @@ pub enum Mode {
     /// Drops the connection before any work.
     Reset,
     /// Answers `status` without doing the work.
-    #[default]
     Status,
     /// Answers 200 with a body that is no answer.
     Garbage,
@@ -67,7 +66,7 @@ pub enum Mode {
 }
 
 /// A fault to come.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Fault {
     /// For example `x/token`, `dynamodb/UpdateItem`; `kms/*` means every call to KMS.
@@ -106,6 +105,13 @@ pub enum InvalidFault {
 }
 
 impl Fault {
+    /// A fault that strikes one call, with the defaults of its mode.
+    #[must_use]
+    pub fn once(target: impl Into<String>, mode: Mode) -> Self {
+        let (target, times, headers) = (target.into(), once(), BTreeMap::new());
+        Self { target, mode, times, status: None, delay_ms: 0, headers, body: Value::Null }
+    }
+
     /// Checks that what it states can be sent.
     pub(crate) fn validate(&self) -> Result<(), InvalidFault> {
         self.status.map(StatusCode::from_u16).transpose()?;
@@ -193,7 +199,7 @@ impl Tremor {
         let mut mixed = self.calls.wrapping_mul(0x9e37_79b9_7f4a_7c15);
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
         let struck = (mixed ^ (mixed >> 27)).is_multiple_of(self.one_in);
-        struck.then(|| Fault { target: target.to_owned(), mode, times: 1, status: Some(500), ..Fault::default() })
+        struck.then(|| Fault { status: Some(500), ..Fault::once(target, mode) })
     }
 }
 

@@ -121,7 +121,8 @@ impl Issuer {
     /// When the saved keys cannot be read.
     pub fn open(dir: &DataDir, url: String, console: String, clock: Clock) -> io::Result<Self> {
         let keys = Saved::open(dir, "issuer.json", || Keys::new(FIRST_KEY.clone(), Vec::new()))?;
-        keys.read(|keys| Signer::parse(&keys.signing)).map_err(io::Error::other)?;
+        keys.read(|keys| Signer::parse(&keys.signing).map(|signer| drop(keys.signer.set(signer))))
+            .map_err(io::Error::other)?;
         Ok(Self { keys, url, console, desk: Arc::default(), clock })
     }
 

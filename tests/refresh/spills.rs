@@ -34,14 +34,7 @@ impl Desk {
     }
 
     fn fail(&self, target: &str, times: u32) {
-        let fault = Fault {
-            target: target.to_owned(),
-            mode: Mode::Status,
-            times,
-            status: Some(500),
-            delay_ms: 0,
-            ..Fault::default()
-        };
+        let fault = Fault { times, status: Some(500), ..Fault::once(target, Mode::Status) };
         self.world.sandbox.faults().put(fault);
     }
 

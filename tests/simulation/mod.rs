@@ -236,7 +236,7 @@ impl Counted {
         assert!(peak as f64 <= 2.5 * mean, "at most {peak} rows were due at a tick, {mean:.1} on average");
         let month = 30.0 / self.days as f64;
         let on_paper = Events::on_paper(self.tokens as f64).usage();
-        // whoever works a message off for the second time reads its rows and writes nothing
+        // the second delivery of a message reads its rows and writes nothing
         for (name, used, paper, most) in [
             ("read units", self.used.read_units, on_paper.read_units, 1.6),
             ("write units", self.used.write_units, on_paper.write_units, 1.2),

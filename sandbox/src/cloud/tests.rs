@@ -91,14 +91,7 @@ impl World {
     }
 
     fn break_once(&self, target: &str, mode: Mode) {
-        self.faults.put(Fault {
-            target: target.to_owned(),
-            mode,
-            times: 1,
-            status: Some(503),
-            delay_ms: 0,
-            ..Fault::default()
-        });
+        self.faults.put(Fault::once(target, mode));
     }
 
     async fn create_table(&self) {

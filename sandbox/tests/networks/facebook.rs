@@ -350,13 +350,6 @@ async fn any_graph_version_is_served_and_nothing_that_is_none() {
 #[tokio::test]
 async fn a_throttled_call_is_told_so_as_facebook_does() {
     let world = World::start().await;
-    world.faults.put(Fault {
-        target: "facebook/me".into(),
-        mode: Mode::Throttle,
-        times: 1,
-        status: Some(503),
-        delay_ms: 0,
-        ..Fault::default()
-    });
+    world.faults.put(Fault::once("facebook/me", Mode::Throttle));
     assert_eq!(error(&world.facebook_me("whatever").await), (4, 0));
 }

@@ -290,14 +290,7 @@ async fn a_dead_token_says_what_it_died_of() {
 #[tokio::test]
 async fn a_throttled_call_says_when_to_come_back() {
     let world = World::start().await;
-    let throttle = |target: &str| Fault {
-        target: target.into(),
-        mode: Mode::Throttle,
-        times: 1,
-        status: Some(503),
-        delay_ms: 0,
-        ..Fault::default()
-    };
+    let throttle = |target: &str| Fault::once(target, Mode::Throttle);
     world.faults.put(throttle("instagram/me"));
     let slowed = world.instagram_me("whatever").await;
     assert_eq!(error(&slowed), (80_002, 0));

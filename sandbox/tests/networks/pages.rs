@@ -415,14 +415,7 @@ async fn calls_about_pages_are_counted_and_the_pages_own_are_limited_by_themselv
     world.lists(&user_token).await;
     let counts = world.faults.counts();
     assert_eq!((counts["facebook/accounts"], counts["facebook/page"]), (1, 1));
-    let throttle = |target: &str| Fault {
-        target: target.into(),
-        mode: Mode::Throttle,
-        times: 1,
-        status: Some(503),
-        delay_ms: 0,
-        ..Fault::default()
-    };
+    let throttle = |target: &str| Fault::once(target, Mode::Throttle);
     world.faults.put(throttle("facebook/page"));
     let slowed = world.graph("2001", &page_token, &[]).await;
     assert_eq!(error(&slowed), (80_001, 0));

@@ -240,14 +240,7 @@ async fn a_replayed_refresh_token_kills_the_whole_family() {
 async fn a_lost_answer_has_spent_the_refresh_token_all_the_same() {
     let world = World::start().await;
     let refresh_token = world.x_connects().await.string("refresh_token");
-    let fault = Fault {
-        target: "x/token".into(),
-        mode: Mode::LostReply,
-        times: 1,
-        status: Some(503),
-        delay_ms: 0,
-        ..Fault::default()
-    };
+    let fault = Fault::once("x/token", Mode::LostReply);
     world.faults.put(fault);
     let form = [("grant_type", "refresh_token"), ("refresh_token", refresh_token.as_str())];
     let request = world.post("/api.x.com/2/oauth2/token", &form).basic_auth(CLIENT_ID, Some(CLIENT_SECRET));
@@ -318,14 +311,7 @@ async fn access_tokens_that_end_early_leave_the_refresh_token_alive() {
 #[tokio::test]
 async fn a_throttled_call_is_told_so_as_x_does() {
     let world = World::start().await;
-    world.faults.put(Fault {
-        target: "x/me".into(),
-        mode: Mode::Throttle,
-        times: 1,
-        status: Some(503),
-        delay_ms: 0,
-        ..Fault::default()
-    });
+    world.faults.put(Fault::once("x/me", Mode::Throttle));
     let slowed = world.x_me("whatever").await;
     assert_eq!((slowed.status, &slowed.json["title"]), (StatusCode::TOO_MANY_REQUESTS, &json!("Too Many Requests")));
     assert_eq!(slowed.headers["x-rate-limit-reset"], (world.now() + 900).to_string());

@@ -422,14 +422,7 @@ async fn what_happens_to_a_login_happens_to_all_of_its_channels() {
 #[tokio::test]
 async fn a_throttled_call_is_told_so_as_google_does() {
     let world = World::start().await;
-    let throttle = |target: &str| Fault {
-        target: target.into(),
-        mode: Mode::Throttle,
-        times: 1,
-        status: Some(503),
-        delay_ms: 0,
-        ..Fault::default()
-    };
+    let throttle = |target: &str| Fault::once(target, Mode::Throttle);
     world.faults.put(throttle("youtube/channels"));
     assert_eq!(reason(&world.youtube_channels("whatever").await), (403, "quotaExceeded"));
     world.faults.put(throttle("youtube/token"));
@@ -440,14 +433,7 @@ async fn a_throttled_call_is_told_so_as_google_does() {
 async fn a_lost_answer_costs_nothing_where_refresh_tokens_stay() {
     let world = World::start().await;
     let refresh_token = world.youtube_connects("harbour.tv").await.string("refresh_token");
-    world.faults.put(Fault {
-        target: "youtube/token".into(),
-        mode: Mode::LostReply,
-        times: 1,
-        status: Some(503),
-        delay_ms: 0,
-        ..Fault::default()
-    });
+    world.faults.put(Fault::once("youtube/token", Mode::LostReply));
     let form = [("client_id", CLIENT_ID), ("client_secret", CLIENT_SECRET), ("grant_type", "refresh_token")];
     let form = [&form[..], &[("refresh_token", refresh_token.as_str())]].concat();
     world.post("/oauth2.googleapis.com/token", &form).send().await.expect_err("the connection is dropped");

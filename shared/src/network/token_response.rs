@@ -74,11 +74,7 @@ impl TokenResponse {
     pub(super) fn read(answer: &Answer, of: &'static str) -> Result<Self, Failure> {
         let unreadable = Failure::Unreadable(of);
         let body = answer.body.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&answer.body);
-        let body = match std::str::from_utf8(body) {
-            Ok(body) => Cow::Borrowed(body),
-            Err(_) => Cow::Owned(String::from_utf8_lossy(body).into_owned()),
-        };
-        let text = Zeroizing::new(body.into_owned());
+        let text = Zeroizing::new(String::from_utf8_lossy(body).into_owned());
         let mut fields: Fields<'_> = read(&text).ok_or(unreadable)?;
         if fields.last("access_token").is_none()
             && let Some(wrapped) = fields.last("data")

@@ -144,7 +144,7 @@ fn whoami<T>(grant: &Grant, then: impl FnOnce(Account) -> Result<T, Failure> + S
 fn judge(answer: &Answer) -> Result<(), Failure> {
     match answer.status {
         StatusCode::UNAUTHORIZED => Err(Failure::Dead(Reason::RevokedByUser)),
-        status if Problem::of(answer).is("usage-capped") && is_limit(status) => Err(USAGE_CAPPED),
+        status if is_limit(status) && Problem::of(answer).is("usage-capped") => Err(USAGE_CAPPED),
         StatusCode::FORBIDDEN => match Problem::of(answer) {
             problem if problem.rejects_app() => Err(Failure::AppRejected),
             problem if problem.is("user-suspended") => Err(Failure::Dead(Reason::AccountSuspended)),

@@ -93,7 +93,7 @@ async fn a_stop_that_nobody_waits_for_any_more_stops_nobody() {
 async fn what_a_slow_service_was_asked_for_is_done_though_nobody_waits() {
     let world = world().await;
     let target = "dynamodb/PutItem".to_owned();
-    world.faults.put(Fault { target, mode: Mode::Slow, times: 1, status: Some(503), delay_ms: 20, ..Fault::default() });
+    world.faults.put(Fault { delay_ms: 20, ..Fault::once(target, Mode::Slow) });
     world.faults.forget_calls();
     let first = putting(&world, "first");
     while world.faults.calls().is_empty() {
